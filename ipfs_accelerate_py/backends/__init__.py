@@ -1,0 +1,165 @@
+"""Backends: spec rows, and the opening of one with its pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ipfs_accelerate_py.backends.http import HttpBackend
+from ipfs_accelerate_py.backends.spec import BackendSpec, backend_names, find_backend, register_backend
+from ipfs_accelerate_py.credentials import Credential, Credentials, Secret
+from ipfs_accelerate_py.errors import ConfigurationError, UnsupportedOperation
+from ipfs_accelerate_py.pipeline import Pipeline
+from ipfs_accelerate_py.pipeline.keys import KeyPool
+from ipfs_accelerate_py.settings import Settings
+from ipfs_accelerate_py.transport import AiohttpTransport, Transport
+from ipfs_accelerate_py.types import Call, Handler, Reply
+
+__all__ = [
+    "Backend",
+    "BackendSpec",
+    "backend_names",
+    "configured",
+    "find_backend",
+    "open_backend",
+    "register_backend",
+]
+
+
+class Backend:
+    """One backend, opened: its row, settings, keys, pipeline and connections."""
+
+    def __init__(
+        self,
+        spec: BackendSpec,
+        settings: Settings,
+        keys: list[Credential],
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
+        deferred: ConfigurationError | None = None,
+    ) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.base_url = base_url
+        self._keys: dict[str, tuple[Secret, int | None]] = {key.name: (key.secret, None) for key in keys}
+        self._headers = headers
+        self._transport = transport
+        self._deferred = deferred
+        self._build()
+
+    def _build(self) -> None:
+        spec = self.spec
+        missing = ""
+        if spec.requires_key:
+            missing = (
+                f"Authentication error: no key for {spec.name!r}; set {' or '.join(spec.key_env)} in the environment or "
+                f".env, or pass api_key"
+            )
+        pool = KeyPool(self.settings, missing=missing)
+        for name, (secret, most) in self._keys.items():
+            pool.add(name, secret, most)
+        handler: Handler
+        if spec.dialect is None:
+            from ipfs_accelerate_py.backends.local import LocalBackend
+
+            self.local: LocalBackend | None = LocalBackend(spec)
+            self.http: HttpBackend | None = None
+            self.transport: Transport | None = None
+            handler = self.local
+        else:
+            self.transport = self._transport or AiohttpTransport(max_header_bytes=self.settings.max_header_bytes)
+            self.http = HttpBackend(
+                spec, spec.dialect(), self.transport, self.base_url, self.settings, self._headers
+            )
+            self.local = None
+            handler = self.http
+        self.pipeline = Pipeline(handler, self.settings, pool)
+
+    async def __call__(self, call: Call) -> Reply:
+        if self._deferred is not None:
+            raise self._deferred
+        return await self.pipeline(call)
+
+    @property
+    def dialect_name(self) -> str | None:
+        """The wire format's name, for passthrough; None for a backend in this process."""
+        return None if self.http is None else self.http.dialect.name
+
+    def add_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
+        if self.spec.dialect is None:
+            raise UnsupportedOperation(f"the backend {self.spec.name!r} runs in this process and takes no key")
+        secret = Secret(key)
+        self.pipeline.keys.add(name, secret, max_concurrent)
+        self._keys[name] = (secret, max_concurrent)
+
+    def remove_key(self, name: str) -> None:
+        self.pipeline.keys.remove(name)
+        del self._keys[name]
+
+    def snapshot(self) -> dict[str, Any]:
+        state = {"backend": self.spec.name, "base_url": self.base_url, **self.pipeline.snapshot()}
+        if self.http is not None:
+            state["usage"]["skipped_events"] = self.http.skipped_events
+        if self.local is not None:
+            state["runtimes"] = self.local.snapshot()
+        return state
+
+    def renew(self) -> None:
+        """Start with fresh state: in a forked child, what the parent had in flight is not ours to wait for."""
+        self._build()
+
+    async def aclose(self) -> None:
+        if self.transport is not None:
+            await self.transport.aclose()
+        if self.local is not None:
+            await self.local.aclose()
+
+
+def open_backend(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    transport: Transport | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Backend:
+    """Find the row, resolve URL and keys, and put the pipeline in front.
+
+    Wrong names and settings are refused here; trouble with credentials is kept for the first call.
+    """
+    spec = find_backend(name)
+    made = Settings()
+    made.update(spec.defaults)
+    made.update(settings or {})
+    deferred: ConfigurationError | None = None
+    keys: list[Credential] = []
+    url = base_url or spec.base_url
+    if isinstance(api_key, Mapping):
+        keys = [Credential(name=key, secret=Secret(value), source="explicit") for key, value in api_key.items()]
+    try:
+        places = Credentials(metadata)
+        url = places.value(base_url, spec.url_metadata, spec.url_env) or spec.base_url
+        if not isinstance(api_key, Mapping):
+            keys = places.keys(api_key, spec.key_metadata, spec.key_env)
+    except ConfigurationError as error:
+        deferred = error
+    return Backend(spec, made, keys, url, headers=headers, transport=transport, deferred=deferred)
+
+
+def configured(metadata: Mapping[str, Any] | None = None) -> list[BackendSpec]:
+    """The rows for which a key or a URL is found, in order of name; what runs in this process is not among them."""
+    places = Credentials(metadata)
+    found = []
+    for name in backend_names():
+        spec = find_backend(name)
+        if spec.dialect is None:
+            continue
+        has_key = bool(places.keys(None, spec.key_metadata, spec.key_env))
+        has_url = places.value(None, spec.url_metadata, spec.url_env) is not None
+        if has_key or (has_url and not spec.requires_key):
+            found.append(spec)
+    return found

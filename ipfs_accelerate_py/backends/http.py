@@ -1,0 +1,283 @@
+"""The innermost handler for a service over HTTP: a dialect, a transport, and the key that the call holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ipfs_accelerate_py.backends.spec import BackendSpec
+from ipfs_accelerate_py.dialects.base import Dialect, StreamDecoder, WireRequest
+from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError, ReadTimeout, StreamCut
+from ipfs_accelerate_py.pipeline.keys import Key, Lease
+from ipfs_accelerate_py.settings import Settings, Timeouts
+from ipfs_accelerate_py.transport import HttpRequest, HttpResponse, Limits, Transport
+from ipfs_accelerate_py.types import Call, Operation, Reply, Usage
+from ipfs_accelerate_py.stream import Stream
+
+__all__ = ["HttpBackend"]
+
+#: After an answer is complete, its terminator (or the end of the body) may take this long; then it is done without.
+TERMINATOR_GRACE = 1.0
+#: An error's body is read up to this size; it is for people.
+MOST_ERROR_BYTES = 64 * 1024
+
+
+class HttpBackend:
+    """Asks one service: ``async (Call) -> Reply``."""
+
+    def __init__(
+        self,
+        spec: BackendSpec,
+        dialect: Dialect,
+        transport: Transport,
+        base_url: str,
+        settings: Settings,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.dialect = dialect
+        self.transport = transport
+        self.base_url = base_url.rstrip("/")
+        self._settings = settings
+        self._headers = dict(headers or {})
+        #: Events of streams that could not be read and held no content.
+        self.skipped_events = 0
+
+    async def __call__(self, call: Call) -> Reply:
+        lease: Lease = call.lease
+        wire = self.dialect.encode(call)
+        request = self._request(wire, call, lease.key)
+        timeouts = call.timeouts or self._settings.timeouts
+        limits = Limits(
+            timeouts.connect, timeouts.first_byte, timeouts.idle, call.deadline, self._settings.max_body_bytes
+        )
+        try:
+            response = await self.transport.send(request, limits)
+            headers = response.headers
+            rates = self.dialect.rate_limits(headers)
+            if rates is not None:
+                lease.observe(rates)
+            if response.status >= 300 or response.status < 200:
+                raise await self._refused(response)
+            if call.stream:
+                return await self._stream(call, response, timeouts)
+            reply = await self._unary(call, response)
+        except BackendError as error:
+            self._sign(error, lease.key)
+            raise
+        reply.backend = self.spec.name
+        reply.upstream_request_id = headers.get("x-request-id")
+        return reply
+
+    # --- the request ---------------------------------------------------------------------------------------------
+
+    def _request(self, wire: WireRequest, call: Call, key: Key) -> HttpRequest:
+        headers = key.header
+        if headers is None:
+            headers = key.header = self._key_headers(key)
+        if call.headers:
+            headers = {**headers, **call.headers}
+        path = wire.path
+        if path.startswith("/"):
+            return HttpRequest(wire.method, self.base_url + path, headers, wire.body)
+        self._check_origin(path)
+        return HttpRequest(wire.method, path, headers, wire.body)
+
+    def _key_headers(self, key: Key) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "Accept-Encoding": "identity",
+            "User-Agent": _user_agent(),
+            **self.spec.headers,
+            **self._headers,
+        }
+        if key.secret is not None:
+            headers[self.spec.key_header] = self.spec.key_prefix + key.secret.reveal()
+        return headers
+
+    def _check_origin(self, url: str) -> None:
+        """A full URL (the older API passes them) must be this backend's own: the key goes with the request."""
+        from urllib.parse import urlsplit
+
+        ours, theirs = urlsplit(self.base_url), urlsplit(url)
+        if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
+            raise ConfigurationError(
+                f"the URL is on {theirs.netloc or 'no host'}, but the backend {self.spec.name!r} is on {ours.netloc}; "
+                "a key is sent to its own service only (set base_url to use another)"
+            )
+
+    # --- answers -------------------------------------------------------------------------------------------------
+
+    async def _unary(self, call: Call, response: HttpResponse) -> Reply:
+        body = await response.read()
+        try:
+            reply = self.dialect.decode(call, body)
+        except BackendError as error:
+            if error.status is None:
+                error.status = response.status
+            error.request_id = error.request_id or response.headers.get("x-request-id")
+            raise
+        return reply
+
+    async def _stream(self, call: Call, response: HttpResponse, timeouts: Timeouts) -> Reply:
+        """Read up to the first content, so that whatever fails before it fails like a unary call."""
+        try:
+            kind = response.headers.get("Content-Type", "")
+            if kind.startswith(("text/html", "application/json")):
+                return await self._not_a_stream(call, response, kind)
+            source = _StreamSource(self, call, response, timeouts)
+            first = await source.begin()
+        except BaseException:
+            response.abort()
+            raise
+        reply = Reply(backend=self.spec.name, model=source.model, stream=Stream(source, first))
+        reply.upstream_request_id = response.headers.get("x-request-id")
+        reply.content_type = kind or "text/event-stream"
+        return reply
+
+    async def _not_a_stream(self, call: Call, response: HttpResponse, kind: str) -> Reply:
+        # A JSON body where a stream was asked for is mostly an error that came with status 200.
+        body = await response.read()
+        if kind.startswith("application/json"):
+            self.dialect.decode(call, body)  # raises the error that is in it
+        raise ProtocolError(
+            f"a stream was asked for and the upstream answered with {kind.split(';')[0]}: "
+            f"{body[:200].decode('utf-8', 'replace')!r}",
+            status=response.status,
+        )
+
+    async def _refused(self, response: HttpResponse) -> BackendError:
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while size < MOST_ERROR_BYTES and (part := await response.read_some()):
+                parts.append(part)
+                size += len(part)
+        except BackendError:
+            pass  # the status alone tells enough
+        finally:
+            response.abort()
+        return self.dialect.error(response.status, response.headers, b"".join(parts)[:MOST_ERROR_BYTES])
+
+    def _sign(self, error: BackendError, key: Key) -> None:
+        """Add whose error it is, and take out the key where the service quoted it back."""
+        error.backend = self.spec.name
+        if key.secret is not None:
+            value = key.secret.reveal()
+            if value and value in error.message:
+                error.message = error.message.replace(value, f"[key {key.name}]")
+                error.args = (error.message,)
+            if error.body is not None:
+                error.body = _without(error.body, value, f"[key {key.name}]")
+
+
+class _StreamSource:
+    """Reads a streaming answer through its dialect's decoder."""
+
+    def __init__(self, backend: HttpBackend, call: Call, response: HttpResponse, timeouts: Timeouts) -> None:
+        self._backend = backend
+        self._response = response
+        self._decoder: StreamDecoder = backend.dialect.stream_decoder(call)
+        self._key: Key = call.lease.key
+        self._deadline = call.deadline
+        self._idle = timeouts.idle
+        self._first_content = timeouts.first_content
+        self._passthrough = call.passthrough
+        self._hide_usage = call.passthrough is not None and call.passthrough.hide_usage
+        self._ending = False
+
+    @property
+    def model(self) -> str:
+        return self._decoder.model
+
+    @property
+    def usage(self) -> Usage:
+        return self._decoder.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._decoder.finish_reason
+
+    async def begin(self) -> list[Any]:
+        """Items up to and with the first content. Silence until then is thinking, and bounded by its own limit."""
+        until = self._deadline
+        if self._first_content is not None:
+            limit = time.monotonic() + self._first_content
+            until = limit if until is None else min(until, limit)
+        self._response.wait_at_most(None, until)
+        items: list[Any] = []
+        decoder = self._decoder
+        while not decoder.content_seen and not decoder.complete:
+            more = await self._items()
+            if more is None:
+                break
+            items.extend(more)
+        if not self._ending:
+            self._response.wait_at_most(self._idle, self._deadline)
+        return items
+
+    async def read(self) -> list[Any]:
+        try:
+            while True:
+                items = await self._items()
+                if items is None:
+                    return []
+                if items:
+                    return items
+        except BackendError as error:
+            self._backend._sign(error, self._key)
+            raise
+
+    def abort(self) -> None:
+        self._backend.skipped_events += self._decoder.skipped
+        self._decoder.skipped = 0
+        self._response.abort()
+
+    async def _items(self) -> list[Any] | None:
+        """What the next bytes bring: maybe nothing, and None at the end."""
+        decoder = self._decoder
+        if decoder.finished:
+            await self._drain()
+            return None
+        if decoder.complete and not self._ending:
+            self._ending = True
+            self._response.wait_at_most(TERMINATOR_GRACE, self._deadline)
+        try:
+            data = await self._response.read_some()
+        except (ReadTimeout, StreamCut):
+            if not decoder.complete:
+                raise
+            data = b""  # the whole answer is here; only its terminator is missing
+        if not data:
+            rest = decoder.end()
+            return [rest] if rest and self._passthrough is not None else None
+        if self._passthrough is not None:
+            return list(decoder.forward(data, self._hide_usage))
+        return list(decoder.feed(data))
+
+    async def _drain(self) -> None:
+        """Read the end of the body, so that the connection can be used again."""
+        self._response.wait_at_most(TERMINATOR_GRACE / 4, self._deadline)
+        try:
+            while await self._response.read_some():
+                pass
+        except BackendError:
+            self._response.abort()
+
+
+def _user_agent() -> str:
+    from ipfs_accelerate_py._version import __version__
+
+    return f"ipfs-accelerate-py/{__version__}"
+
+
+def _without(value: Any, secret: str, name: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(secret, name)
+    if isinstance(value, dict):
+        return {key: _without(item, secret, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without(item, secret, name) for item in value]
+    return value

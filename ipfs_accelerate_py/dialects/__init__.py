@@ -1,0 +1,1 @@
+"""Dialects: pure translations between the vocabulary and the services' wire formats."""

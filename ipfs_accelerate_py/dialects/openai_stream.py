@@ -1,0 +1,351 @@
+"""Streaming answers in OpenAI's format: chat and completions (chunks), and the Responses API (named events).
+
+An event is decoded into just the fields that are needed; `Chunk.data` keeps its bytes for who wants the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ipfs_accelerate_py.dialects.openai_errors import error_from_body
+from ipfs_accelerate_py.errors import BackendError, ProtocolError, StreamCut
+from ipfs_accelerate_py.framing import SSEDecoder, SSEvent
+from ipfs_accelerate_py.types import Chunk, ToolCall, Usage
+
+__all__ = ["ChatStreamDecoder", "ResponseStreamDecoder"]
+
+DONE = b"data: [DONE]\n\n"
+
+# An event that cannot be read is skipped, unless it held a piece of the answer: then skipping it would leave a gap in
+# the text that nobody could see.
+_CONTENT_MARKS = (b'"delta"', b'"choices"', b'"content"', b'"text"')
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    index: int = 0
+    id: str | None = None
+    type: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+class _SSEStream:
+    """What the two kinds of stream have in common: framing, the terminator, unreadable events, the end."""
+
+    def __init__(self) -> None:
+        self._sse = SSEDecoder()
+        self.model = ""
+        self.usage = Usage()
+        self.finish_reason: str | None = None
+        self.content_seen = False
+        self.complete = False
+        self.finished = False
+        self.skipped = 0
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for event in self._sse.feed(data):
+            self._read(event, chunks)
+        return chunks
+
+    def forward(self, data: bytes, hide_usage: bool = False) -> list[bytes]:
+        whole, events = self._sse.split(data)
+        hidden = False
+        keep: list[SSEvent] = []
+        for event in events:
+            skipped = self.skipped
+            chunks: list[Chunk] = []
+            self._read(event, chunks)
+            if self.skipped > skipped or (hide_usage and _only_usage(chunks)):
+                hidden = True
+            else:
+                keep.append(event)
+        if not hidden:
+            return [whole] if whole else []
+        again = b"".join(_frame(event) for event in keep)
+        return [again] if again else []
+
+    def end(self) -> bytes:
+        """The body has ended: what a reader of the forwarded stream still needs to see its end."""
+        if self.finished:
+            return b""
+        if not self.complete:
+            raise StreamCut("the upstream's stream broke off before its end; what came so far is not the whole answer")
+        self.finished = True
+        return self._terminator()
+
+    def _terminator(self) -> bytes:
+        return b""
+
+    def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
+        raise NotImplementedError
+
+    def _unreadable(self, data: bytes) -> None:
+        if any(mark in data for mark in _CONTENT_MARKS):
+            raise ProtocolError(
+                "an event of the upstream's stream cannot be read and held a piece of the answer, which is now incomplete"
+            )
+        self.skipped += 1
+
+
+class ChatStreamDecoder(_SSEStream):
+    """``chat.completion.chunk`` objects (and those of plain completions), ended by ``[DONE]``."""
+
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__()
+        self._open = choices
+
+    def _terminator(self) -> bytes:
+        return DONE
+
+    def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
+        data = event.data
+        if data == b"[DONE]":
+            # Some servers send the terminator after an answer that has no finish_reason at all.
+            self.complete = self.finished = True
+            return
+        try:
+            decoded = _decode_event(data)
+        except msgspec.ValidationError:
+            decoded = self._lenient(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._unreadable(data)
+            return
+        if decoded.error and bytes(decoded.error) != b"null":
+            raise _in_band(data)
+        if not decoded.choices and decoded.usage is None and (event.event == "error" or b'"error"' in data[:20]):
+            raise _in_band(data)
+        if decoded.model:
+            self.model = decoded.model
+        usage = None if decoded.usage is None else _usage(decoded.usage)
+        if usage is not None:
+            self.usage = usage
+        choices = decoded.choices
+        if not choices:
+            chunks.append(Chunk(usage=usage, model=self.model, data=data))
+            return
+        for choice in choices:
+            chunks.append(self._chunk(choice, usage, data))
+
+    def _chunk(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk:
+        delta = choice.delta
+        chunk = Chunk("", "", "", (), choice.finish_reason, usage, self.model, choice.index, "", data)
+        if delta is not None:
+            if delta.content:
+                chunk.text = delta.content
+                self.content_seen = True
+            if delta.reasoning_content or delta.reasoning:
+                chunk.reasoning = delta.reasoning_content or delta.reasoning or ""
+                self.content_seen = True
+            if delta.tool_calls:
+                chunk.tool_calls = [_tool_call(call) for call in delta.tool_calls]
+                self.content_seen = True
+            if delta.refusal:
+                chunk.refusal = delta.refusal
+                self.content_seen = True
+        elif choice.text:
+            chunk.text = choice.text
+            self.content_seen = True
+        if choice.finish_reason is not None:
+            self.finish_reason = self.finish_reason or choice.finish_reason
+            self._open -= 1
+            self.complete = self._open <= 0
+        return chunk
+
+    def _lenient(self, data: bytes) -> _Event:
+        """JSON whose shape is not the specification's: content as parts, counts as floats. Read what is there."""
+        raw = _decode_any(data)
+        if not isinstance(raw, dict):
+            self._unreadable(data)
+            return _Event(choices=[])
+        event = _Event(model=raw.get("model") if isinstance(raw.get("model"), str) else None)
+        if raw.get("error"):
+            raise _in_band(data)
+        usage = raw.get("usage")
+        if isinstance(usage, dict):
+            event.usage = _Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        event.choices = []
+        for choice in raw.get("choices") or []:
+            if not isinstance(choice, dict):
+                self._unreadable(data)
+                continue
+            delta = choice.get("delta") or {}
+            finish = choice.get("finish_reason")
+            event.choices.append(
+                _Choice(
+                    index=_count(choice.get("index")) or 0,
+                    delta=_Delta(
+                        content=_text(delta.get("content")),
+                        reasoning_content=_text(delta.get("reasoning_content") or delta.get("reasoning")),
+                        refusal=_text(delta.get("refusal")),
+                        tool_calls=[_loose_tool_call(n, call) for n, call in enumerate(delta.get("tool_calls") or [])],
+                    )
+                    if "text" not in choice
+                    else None,
+                    text=_text(choice.get("text")),
+                    finish_reason=finish if isinstance(finish, str) and finish else None,
+                )
+            )
+        return event
+
+
+class ResponseStreamDecoder(_SSEStream):
+    """The Responses API's named events; ``response.completed`` (``.incomplete``) ends it and carries the usage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: dict[int, int] = {}
+
+    def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
+        data = event.data
+        if data == b"[DONE]":
+            self.finished = True
+            return
+        try:
+            raw = _decode_any(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._unreadable(data)
+            return
+        if not isinstance(raw, dict):
+            self._unreadable(data)
+            return
+        kind = raw.get("type") or event.event
+        chunk = Chunk(event=kind, model=self.model, data=data)
+        if kind == "response.output_text.delta":
+            chunk.text = raw.get("delta") or ""
+        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            chunk.reasoning = raw.get("delta") or ""
+        elif kind == "response.refusal.delta":
+            chunk.refusal = raw.get("delta") or ""
+        elif kind == "response.output_item.added" and (raw.get("item") or {}).get("type") == "function_call":
+            item = raw["item"]
+            index = self._calls.setdefault(raw.get("output_index", 0), len(self._calls))
+            chunk.tool_calls = [ToolCall(item.get("call_id") or "", item.get("name") or "", "", index)]
+        elif kind == "response.function_call_arguments.delta":
+            index = self._calls.setdefault(raw.get("output_index", 0), len(self._calls))
+            chunk.tool_calls = [ToolCall("", "", raw.get("delta") or "", index)]
+        elif kind in ("response.created", "response.in_progress"):
+            self.model = (raw.get("response") or {}).get("model") or self.model
+            chunk.model = self.model
+        elif kind in ("response.completed", "response.incomplete"):
+            self._completed(raw.get("response") or {}, chunk)
+        elif kind == "response.failed":
+            raise error_from_body(raw.get("response") or {})
+        elif kind == "error" or "error" in raw:
+            raise error_from_body(raw)
+        if chunk.text or chunk.reasoning or chunk.refusal or chunk.tool_calls:
+            self.content_seen = True
+        chunks.append(chunk)
+
+    def _completed(self, response: dict[str, Any], chunk: Chunk) -> None:
+        from ipfs_accelerate_py.dialects.openai import response_finish, response_usage
+
+        self.usage = chunk.usage = response_usage(response.get("usage"))
+        self.finish_reason = chunk.finish_reason = response_finish(response, bool(self._calls))
+        self.model = chunk.model = response.get("model") or self.model
+        self.complete = self.finished = True
+
+
+def _only_usage(chunks: list[Chunk]) -> bool:
+    """Whether an event held nothing but the usage that we asked for and the caller did not."""
+    return len(chunks) == 1 and chunks[0].usage is not None and b'"choices":[]' in chunks[0].data.replace(b" ", b"")
+
+
+def _frame(event: SSEvent) -> bytes:
+    named = b"event: " + event.event.encode() + b"\n" if event.event else b""
+    return named + b"".join(b"data: " + line + b"\n" for line in event.data.split(b"\n")) + b"\n"
+
+
+def _in_band(data: bytes) -> BackendError:
+    raw = _decode_any(data)
+    return error_from_body(raw if isinstance(raw, dict) else {"error": raw})
+
+
+def _tool_call(call: _ToolCall) -> ToolCall:
+    function = call.function
+    return ToolCall(
+        call.id or "",
+        (function.name or "") if function is not None else "",
+        (function.arguments or "") if function is not None else "",
+        call.index,
+        call.type or "function",
+    )
+
+
+def _usage(usage: _Usage) -> Usage:
+    made = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, reported=True)
+    if (details := usage.prompt_tokens_details) is not None:
+        made.cached_tokens = details.cached_tokens or 0
+        made.input_audio_tokens = details.audio_tokens or 0
+    if (details := usage.completion_tokens_details) is not None:
+        made.reasoning_tokens = details.reasoning_tokens or 0
+        made.output_audio_tokens = details.audio_tokens or 0
+    return made
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, list):
+        return "".join(part.get("text") or "" for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _loose_tool_call(position: int, call: Any) -> _ToolCall:
+    if not isinstance(call, dict):
+        return _ToolCall(index=position)
+    function = call.get("function") or {}
+    arguments = function.get("arguments")
+    if arguments is not None and not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()
+    index = _count(call.get("index"))
+    return _ToolCall(
+        position if index is None else index, call.get("id"), call.get("type"), _Function(function.get("name"), arguments)
+    )

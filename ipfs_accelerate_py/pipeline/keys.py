@@ -1,0 +1,339 @@
+"""The key pool of a target: which key a call uses, what each may still do, and which ones are out of service.
+
+Choosing is synchronous and admission asks for it together with the slot, so that a key's last place is never promised
+twice. The policy settles what was taken when the attempt is over.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ipfs_accelerate_py.credentials import Secret
+from ipfs_accelerate_py.errors import (
+    AuthenticationError,
+    BackendError,
+    ConfigurationError,
+    MissingCredential,
+    QuotaExhausted,
+    RateLimited,
+)
+from ipfs_accelerate_py.pipeline.ratelimit import Bucket, estimate_tokens, learn
+from ipfs_accelerate_py.settings import Settings
+from ipfs_accelerate_py.types import Call, Handler, RateLimits, Reply, Usage
+
+__all__ = ["Key", "KeyPool", "KeysPolicy", "Lease"]
+
+#: A refused key is tried again after this many seconds: keys are rotated and re-enabled behind our back.
+AUTHENTICATION_QUARANTINE = 300.0
+#: An exhausted account rests this long when the provider does not say when it is filled again.
+QUOTA_QUARANTINE = 600.0
+
+
+class Key:
+    """One key and all that is known of it. Its value is in ``secret`` and nowhere else."""
+
+    __slots__ = (
+        "active",
+        "blocked_until",
+        "failures",
+        "header",
+        "last_used",
+        "max_concurrent",
+        "name",
+        "quarantine_error",
+        "quarantined_until",
+        "request_bucket",
+        "requests",
+        "secret",
+        "token_bucket",
+        "tokens",
+    )
+
+    def __init__(self, name: str, secret: Secret | None, max_concurrent: int | None = None) -> None:
+        self.name = name
+        self.secret = secret
+        self.max_concurrent = max_concurrent
+        self.header: Any = None  # the backend's prepared headers for this key
+        self.active = 0
+        self.requests = 0
+        self.failures = 0
+        self.tokens = 0
+        self.last_used = 0.0
+        self.blocked_until = 0.0
+        self.quarantined_until = 0.0
+        self.quarantine_error: BackendError | None = None
+        self.request_bucket: Bucket | None = None
+        self.token_bucket: Bucket | None = None
+
+    def __repr__(self) -> str:
+        return f"Key({self.name!r}, active={self.active})"
+
+
+class Lease(msgspec.Struct):
+    """A key taken for one attempt, and what was reserved of its buckets."""
+
+    key: Key
+    pool: KeyPool
+    reserved: float = 0.0
+    settled: bool = False
+
+    def observe(self, limits: RateLimits) -> None:
+        """Take over what the provider's headers say of this key."""
+        self.pool.observe(self.key, limits)
+
+
+class KeyPool:
+    """The keys of one target. Belongs to the event loop's thread, like everything in the pipeline."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        missing: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``missing`` is what to tell a caller when a key is needed and there is none; empty where none is needed."""
+        self._settings = settings
+        self._missing = missing
+        self._clock = clock
+        self._keys: dict[str, Key] = {}
+        self._anonymous = Key("none", None)
+
+    def add(self, name: str, secret: Secret, max_concurrent: int | None = None) -> None:
+        """Add a key, or replace the one of that name (a new value starts with a clean record)."""
+        if not name:
+            raise ConfigurationError("a key needs a name")
+        self._keys[name] = Key(name, secret, max_concurrent)
+
+    def remove(self, name: str) -> None:
+        """Forget a key; calls that use it right now finish."""
+        if self._keys.pop(name, None) is None:
+            raise ConfigurationError(f"there is no key named {name!r}; the keys are: {self._names()}")
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def names(self) -> list[str]:
+        return list(self._keys)
+
+    def acquire(self, call: Call) -> Lease | float:
+        """A key for one attempt, or the seconds until one may be free (infinite: when another call lets go).
+
+        Raises `MissingCredential` where there is no key, the keys' own error where all are in quarantine, and
+        `RateLimited` where none will be free before the call's deadline.
+        """
+        now = self._clock()
+        best: Key | None = None
+        wait = math.inf
+        usable = False
+        for key in self._candidates(call):
+            if key.quarantined_until > now:
+                continue
+            usable = True
+            needed = self._wait(key, call, now)
+            if needed > 0:
+                wait = min(wait, needed)
+            elif best is None or self._better(key, best):
+                best = key
+        if best is not None:
+            return self._take(best, call, now)
+        if not usable:
+            raise self._out_of_service(call, now)
+        if call.deadline is not None and math.isfinite(wait) and now + wait >= call.deadline:
+            raise RateLimited(
+                f"Rate limit: every key is at its limit for another {wait:.1f} s, which is past the call's deadline",
+                retry_after=wait,
+                retryable=False,
+            )
+        return wait
+
+    def ready(self, call: Call) -> bool:
+        """Whether `acquire` would give a key at once."""
+        now = self._clock()
+        return any(key.quarantined_until <= now and self._wait(key, call, now) <= 0 for key in self._candidates(call))
+
+    def release(self, lease: Lease, usage: Usage | None, error: BaseException | None) -> None:
+        """Settle an attempt: give the key back, and draw from its outcome what the key may do next."""
+        if lease.settled:
+            return
+        lease.settled = True
+        key = lease.key
+        now = self._clock()
+        key.active -= 1
+        if usage is not None and usage.reported:
+            key.tokens += usage.total_tokens
+            if lease.reserved and key.token_bucket is not None:
+                key.token_bucket.give_back(lease.reserved - usage.total_tokens, now)
+        elif error is not None:
+            key.failures += 1
+            if lease.reserved and key.token_bucket is not None:
+                key.token_bucket.give_back(lease.reserved, now)
+            self._judge(key, error, now)
+
+    def cancel(self, lease: Lease) -> None:
+        """Undo a lease whose attempt was never made."""
+        if lease.settled:
+            return
+        lease.settled = True
+        key = lease.key
+        now = self._clock()
+        key.active -= 1
+        key.requests -= 1
+        if key.request_bucket is not None:
+            key.request_bucket.give_back(1, now)
+        if key.token_bucket is not None:
+            key.token_bucket.give_back(lease.reserved, now)
+
+    def observe(self, key: Key, limits: RateLimits) -> None:
+        """Correct a key's buckets by the provider's own count."""
+        now = self._clock()
+        request = (limits.requests_limit, limits.requests_remaining, limits.requests_reset)
+        if key.request_bucket is not None:
+            key.request_bucket.follow(*request, now)
+        else:
+            key.request_bucket = learn(*request, now)
+        token = (limits.tokens_limit, limits.tokens_remaining, limits.tokens_reset)
+        if key.token_bucket is not None:
+            key.token_bucket.follow(*token, now)
+        else:
+            key.token_bucket = learn(*token, now)
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """By name of key: requests, failures, tokens, active, and why it rests, if it does. Never a value."""
+        now = self._clock()
+        return {
+            key.name: {
+                "requests": key.requests,
+                "failures": key.failures,
+                "tokens": key.tokens,
+                "active": key.active,
+                "quarantined": key.quarantined_until > now,
+                "quarantine_reason": key.quarantine_error.code
+                if key.quarantine_error is not None and key.quarantined_until > now
+                else None,
+                "available_in": max(0.0, key.quarantined_until - now, key.blocked_until - now),
+            }
+            for key in (self._keys.values() or (self._anonymous,))
+        }
+
+    # --- choosing ------------------------------------------------------------------------------------------------
+
+    def _candidates(self, call: Call) -> Any:
+        if call.key_name is not None:
+            key = self._keys.get(call.key_name)
+            if key is None:
+                raise ConfigurationError(f"there is no key named {call.key_name!r}; the keys are: {self._names()}")
+            return (key,)
+        if self._keys:
+            return self._keys.values()
+        if self._missing:
+            raise MissingCredential(self._missing)
+        return (self._anonymous,)
+
+    def _wait(self, key: Key, call: Call, now: float) -> float:
+        if key.blocked_until > now:
+            return key.blocked_until - now
+        if key.max_concurrent is not None and key.active >= key.max_concurrent:
+            return math.inf
+        settings = self._settings
+        wait = 0.0
+        if key.request_bucket is None and settings.requests_per_minute is not None:
+            key.request_bucket = Bucket.per_minute(settings.requests_per_minute, now)
+        if key.request_bucket is not None:
+            wait = key.request_bucket.wait(1, now)
+        if key.token_bucket is None and settings.tokens_per_minute is not None:
+            key.token_bucket = Bucket.per_minute(settings.tokens_per_minute, now)
+        if key.token_bucket is not None:
+            if not call.cost:
+                call.cost = estimate_tokens(call)
+            wait = max(wait, key.token_bucket.wait(call.cost, now))
+        return wait
+
+    def _better(self, key: Key, best: Key) -> bool:
+        if self._settings.key_selection_strategy == "least-loaded" and key.active != best.active:
+            return key.active < best.active
+        return key.last_used < best.last_used
+
+    def _take(self, key: Key, call: Call, now: float) -> Lease:
+        key.active += 1
+        key.requests += 1
+        # Calls of the same instant must still rotate, so the mark is a little later than any other key's.
+        key.last_used = now if now > key.last_used else key.last_used + 1e-9
+        reserved = 0.0
+        if key.request_bucket is not None:
+            key.request_bucket.take(1, now)
+        if key.token_bucket is not None:
+            reserved = float(call.cost)
+            key.token_bucket.take(reserved, now)
+        return Lease(key, self, reserved)
+
+    # --- judging -------------------------------------------------------------------------------------------------
+
+    def _judge(self, key: Key, error: BaseException, now: float) -> None:
+        if isinstance(error, AuthenticationError):
+            self._quarantine(key, error, now + (error.retry_after or AUTHENTICATION_QUARANTINE))
+        elif isinstance(error, QuotaExhausted):
+            self._quarantine(key, error, now + (error.retry_after or QUOTA_QUARANTINE))
+        elif isinstance(error, RateLimited):
+            rest = error.retry_after
+            if rest is None and len(self._keys) > 1:
+                rest = self._settings.initial_retry_delay  # another key is tried before this one again
+            if rest is not None:
+                key.blocked_until = max(key.blocked_until, now + rest)
+
+    def _quarantine(self, key: Key, error: BackendError, until: float) -> None:
+        # A lone key is not locked away: its owner may be mending the account, and there is nothing to turn to.
+        if len(self._keys) > 1:
+            key.quarantined_until = until
+            key.quarantine_error = error
+
+    def _out_of_service(self, call: Call, now: float) -> BackendError:
+        resting = [key for key in self._candidates(call) if key.quarantine_error is not None]
+        soonest = min(resting, key=lambda key: key.quarantined_until)
+        reason = soonest.quarantine_error
+        assert reason is not None
+        left = max(0.0, soonest.quarantined_until - now)
+        names = ", ".join(key.name for key in resting)
+        error = type(reason)(
+            f"{reason.message} (every key is out of service: {names}; the first is tried again in {left:.0f} s)",
+            status=reason.status,
+            code=reason.code,
+            type=reason.type,
+            backend=reason.backend,
+            retry_after=left,
+            body=reason.body,
+        )
+        error.rotate = False
+        return error
+
+    def _names(self) -> str:
+        return ", ".join(self._keys) or "(none)"
+
+
+class KeysPolicy:
+    """Settles the key that admission took for the attempt."""
+
+    def __init__(self, inner: Handler, pool: KeyPool) -> None:
+        self._inner = inner
+        self.pool = pool
+
+    async def __call__(self, call: Call) -> Reply:
+        lease: Lease = call.lease
+        try:
+            reply = await self._inner(call)
+        except BaseException as error:
+            self.pool.release(lease, None, error)
+            raise
+        reply.key_name = lease.key.name
+        if reply.stream is None:
+            self.pool.release(lease, reply.usage, None)
+        else:
+            reply.stream.add_done_callback(
+                lambda stream, error: self.pool.release(lease, stream.usage, error)
+            )
+        return reply

@@ -1,0 +1,318 @@
+"""Embedding texts with a model in this process.
+
+Give :meth:`EmbeddingRuntime.load` a sentence-transformers folder, and ask it from as many tasks and threads as you
+like: texts that arrive together run together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, RuntimeUnavailable
+from .batching import BatchCutter
+from .devices import available_cpus, choose_device, choose_dtype
+from .encoder import EncoderModel
+from .extras import require
+from .folder import read_folder
+from .scheduler import BatchScheduler, Steps
+from .tokenizing import Encoded, TextEncoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["EmbeddingRuntime", "Embeddings"]
+
+# What a batch may hold by default. A processor is saturated by a few hundred tokens and slows down when the
+# activations leave its caches; a GPU wants many more.  (max tokens, max padding, min tokens when work is shared)
+_LIMITS = {"cpu": (2048, 128, 512), "cuda": (16384, 2048, 1)}
+_MAX_ITEMS = 512
+
+# Forward threads on a processor. Two threads with a batch each beat two threads inside one batch: torch's thread pool
+# meets at a barrier after every operation, and on a machine that does anything else (the event loop, to begin with)
+# each barrier can cost a scheduler tick; measured here, up to 40 times slower. Beyond a few the interpreter lock bounds
+# what further ones bring, and further processors are used inside the batches.
+_MAX_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Vectors of some texts, in the order of the texts.
+
+    Attributes:
+        vectors: float32 of shape ``(texts, dimensions)``.
+        tokens: tokens of each text that the model has seen, special tokens counted.
+    """
+
+    vectors: NDArray[np.float32]
+    tokens: list[int]
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of all texts together."""
+        return sum(self.tokens)
+
+
+class EmbeddingRuntime:
+    """A loaded embedding model. Make one with :meth:`load`; end it with :meth:`aclose` or :meth:`close`.
+
+    Attributes:
+        name: what the model is called.
+        path: its folder.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:<number>"``.
+        dtype: ``"float32"`` or ``"bfloat16"``; vectors are float32 either way.
+        dimensions: size of a vector.
+        max_tokens: longest text in tokens, special tokens counted; longer ones are cut unless the caller objects.
+        prompts: texts put in front of an input, by prompt name.
+    """
+
+    def __init__(
+        self, name: str, path: Path, encoder: EncoderModel, tokenizer: TextEncoder, cutter: BatchCutter,
+        *, device: str, dtype: str, threads: int | None, prompts: Mapping[str, str], default_prompt: str | None,
+        include_prompt: bool,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.path = path
+        self.device = device
+        self.dtype = dtype
+        self.prompts = prompts
+        self.max_tokens = min(tokenizer.max_tokens or cutter.max_tokens, encoder.max_positions or cutter.max_tokens)
+        self._default_prompt = default_prompt
+        self._include_prompt = include_prompt
+        self._normalizes = encoder.normalizes
+        self._tokenizer = tokenizer
+        self._prompt_lengths: dict[str, int] = {}
+        padding: dict[str, Any] = {
+            "pad_id": tokenizer.pad_id, "pad_type_id": tokenizer.pad_type_id, "pad_left": tokenizer.pad_left
+        }  # fmt: skip
+
+        def forward(texts: Sequence[tuple[Encoded, int]]) -> Any:
+            return encoder.forward(texts, **padding)
+
+        # One word through the whole chain: it proves that the parts fit, and its vector tells the size.
+        try:
+            probe = encoder.collect(forward([(tokenizer.encode(["a"])[0], 0)]))
+        except Exception as exc:
+            raise RuntimeUnavailable(f"model {name!r} cannot be served: its parts do not fit: {exc}") from exc
+        self.dimensions = int(probe.shape[1])
+        steps = Steps(
+            tokenise=tokenizer.encode,
+            forward=forward,
+            collect=encoder.collect,
+            start=_thread_setter(threads),
+            max_tokens=self.max_tokens,
+        )
+        self._scheduler = BatchScheduler(steps, cutter)
+        # Ends the threads of a runtime that nobody closed, at the latest when the interpreter exits. The scheduler
+        # holds no reference to the runtime, so an abandoned one can be collected.
+        self._finalizer = weakref.finalize(self, self._scheduler.close)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        device: str = "cpu",
+        dtype: str = "auto",
+        max_batch_tokens: int | None = None,
+        max_batch_items: int = _MAX_ITEMS,
+        threads: int | None = None,
+    ) -> EmbeddingRuntime:
+        """Load a sentence-transformers folder. Takes seconds and blocks: call it in a thread from a coroutine.
+
+        Nothing is downloaded and no code in the folder is run.
+
+        Args:
+            path: the folder that holds ``modules.json``.
+            name: what to call the model; the folder's name if not given.
+            device: ``cpu``, ``cuda``, ``cuda:<number>``, or ``auto`` for CUDA where there is one.
+            dtype: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where the device computes it in hardware.
+            max_batch_tokens: most tokens in a batch, padding counted; by default 2048 on a processor, 16384 on CUDA.
+            max_batch_items: most texts in a batch.
+            threads: processors to use when the device is ``cpu``; by default all that this process may use.
+
+        Raises:
+            RuntimeUnavailable: the folder or the device cannot be used, with the reason.
+            MissingExtra: torch, transformers or tokenizers is not installed.
+            ConfigurationError: a setting makes no sense.
+        """
+        for setting, value in (("max_batch_tokens", max_batch_tokens), ("max_batch_items", max_batch_items)):
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{setting} must be at least 1, not {value}")
+        if threads is not None and threads < 1:
+            raise ConfigurationError(f"threads must be at least 1, not {threads}")
+        folder = read_folder(path, name)
+        device = choose_device(device)
+        dtype = choose_dtype(dtype, device)
+        encoder = EncoderModel(folder, device=device, dtype=dtype)
+        tokenizer = TextEncoder(folder, encoder.max_positions)
+        on_cpu = device == "cpu"
+        cpus = threads or available_cpus()
+        workers = min(cpus, _MAX_WORKERS) if on_cpu else 1
+        max_tokens, max_padding, min_tokens = _LIMITS["cpu" if on_cpu else "cuda"]
+        cutter = BatchCutter(
+            max_tokens=max_batch_tokens or max_tokens,
+            max_items=max_batch_items,
+            max_padding=max_padding,
+            workers=workers,
+            min_tokens=min_tokens,
+        )
+        return cls(
+            folder.name, folder.path, encoder, tokenizer, cutter,
+            device=device, dtype=dtype, threads=cpus // workers if on_cpu else None,
+            prompts=folder.prompts, default_prompt=folder.default_prompt,
+            include_prompt=folder.pooling.include_prompt,
+        )  # fmt: skip
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        prompt_name: str | None = None,
+        normalize: bool | None = None,
+        dimensions: int | None = None,
+        truncate: bool = True,
+    ) -> Embeddings:
+        """Vectors of ``texts``, in their order. An empty string is a text like any other.
+
+        Cancelling the call drops those of its texts that are not running yet.
+
+        Args:
+            prompt_name: which of :attr:`prompts` to put in front; by default the model's own choice.
+            normalize: True for unit vectors, False for vectors as pooled; None does what the model's folder says.
+            dimensions: keep only the first so many values of each vector, normalised again where they were before.
+            truncate: cut texts longer than :attr:`max_tokens`; False raises instead.
+
+        Raises:
+            ContextLengthExceeded: with ``truncate=False``, a text is too long; the message names it and the limit.
+            InvalidRequest: not a list of strings, or no such prompt, or so many dimensions are not to be had.
+            RuntimeUnavailable: the model failed, or was closed.
+        """
+        future = self._submit(texts, prompt_name, normalize, dimensions, truncate)
+        return Embeddings(*(await asyncio.wrap_future(future)))
+
+    def embed_sync(
+        self,
+        texts: Sequence[str],
+        *,
+        prompt_name: str | None = None,
+        normalize: bool | None = None,
+        dimensions: int | None = None,
+        truncate: bool = True,
+    ) -> Embeddings:
+        """As :meth:`embed`, blocking the calling thread. Not for a thread that runs an event loop."""
+        future = self._submit(texts, prompt_name, normalize, dimensions, truncate)
+        try:
+            return Embeddings(*future.result())
+        except BaseException:
+            future.cancel()
+            raise
+
+    def snapshot(self) -> dict[str, Any]:
+        """Counts since loading, and what waits now.
+
+        ``batches``, ``items``, ``tokens``, ``padded_tokens`` (run so far), ``padding_ratio`` (share of padding in
+        them), ``failed`` and ``cancelled`` (requests), and ``queue`` with ``requests`` (unanswered), ``items`` and
+        ``tokens`` (tokenised and not yet running), ``oldest_s``.
+        """
+        return self._scheduler.snapshot()
+
+    async def aclose(self) -> None:
+        """Fail what waits, let running batches finish, end the threads. Later calls raise RuntimeUnavailable."""
+        self._finalizer.detach()
+        await self._scheduler.aclose()
+
+    def close(self) -> None:
+        """As :meth:`aclose`, blocking."""
+        self._finalizer.detach()
+        self._scheduler.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<EmbeddingRuntime {self.name} on {self.device} in {self.dtype}, {self.dimensions} dimensions>"
+
+    def _submit(
+        self, texts: Sequence[str], prompt_name: str | None, normalize: bool | None, dimensions: int | None, cut: bool
+    ) -> Future[tuple[NDArray[np.float32], list[int]]]:
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InvalidRequest("input must be a list of strings", status=400, param="input")
+        if dimensions is not None and not 1 <= dimensions <= self.dimensions:
+            raise InvalidRequest(
+                f"dimensions must be between 1 and {self.dimensions} for {self.name}, not {dimensions}",
+                status=400,
+                param="dimensions",
+            )
+        prompt, skip = self._prompt(prompt_name)
+        finish = _Finish(self._normalizes if normalize is None else normalize, dimensions or self.dimensions)
+        if not len(texts):
+            empty: Future[tuple[NDArray[np.float32], list[int]]] = Future()
+            empty.set_result((require("numpy").zeros((0, finish.dimensions), dtype="float32"), []))
+            return empty
+        prefixed = [prompt + text for text in texts] if prompt else list(texts)
+        return self._scheduler.submit(prefixed, skip=skip, truncate=cut, finish=finish)
+
+    def _prompt(self, name: str | None) -> tuple[str, int]:
+        """The prompt's text, and how many tokens at the start pooling leaves out because of it."""
+        name = self._default_prompt if name is None else name
+        if name is None:
+            return "", 0
+        if name not in self.prompts:
+            known = ", ".join(sorted(self.prompts))
+            raise InvalidRequest(f"{self.name} has no prompt {name!r}; it has {known}", status=400, param="prompt_name")
+        prompt = self.prompts[name]
+        if not prompt or self._include_prompt:
+            return prompt, 0
+        if prompt not in self._prompt_lengths:
+            self._prompt_lengths[prompt] = self._tokenizer.prompt_length(prompt)
+        return prompt, self._prompt_lengths[prompt]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finish:
+    """A request's rows to its result."""
+
+    normalize: bool
+    dimensions: int
+
+    def __call__(self, rows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        np = require("numpy")
+        vectors = np.stack([row[: self.dimensions] for row in rows])
+        if not np.isfinite(vectors).all():
+            bad = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+            raise RuntimeUnavailable(f"the model computed no finite vector for input {bad}")
+        if self.normalize:
+            # The floor keeps a zero vector zero, as torch.nn.functional.normalize does.
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors  # type: ignore[no-any-return]
+
+
+def _thread_setter(threads: int | None) -> Any:
+    def start() -> None:
+        if threads is None:
+            return
+        torch = require("torch")
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        # The setting holds for the calling thread and is what threads to come begin with. Only the former is meant:
+        # set from another thread, the latter goes back, and the program's own use of torch is as it was.
+        restore = threading.Thread(target=torch.set_num_threads, args=(before,))
+        restore.start()
+        restore.join()
+
+    return start

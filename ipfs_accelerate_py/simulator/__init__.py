@@ -1,0 +1,21 @@
+"""Servers that speak a provider's wire format over a real socket, slow, limited and broken as they are told to be.
+
+For tests of anything that calls a provider::
+
+    async with Simulator("openai") as sim:
+        sim.script(Fault.status(429, retry_after=2), Fault.cut(after=10))
+        client = openai.AsyncOpenAI(base_url=sim.url, api_key="any")
+        ...
+        assert sim.requests[-1].status == 200
+
+Every answer says of itself that the simulator made it (``system_fingerprint`` is ``fp_simulator``).
+"""
+
+from . import answer_faults, stream_faults, wire_faults  # noqa: F401  # they register their faults
+from .faults import FAULTS, Fault
+from .server import Simulator
+from .services import available
+from .serving import SimulatorThread, serve
+from .wire import Request, Settings
+
+__all__ = ["FAULTS", "Fault", "Request", "Settings", "Simulator", "SimulatorThread", "available", "serve"]

@@ -1,0 +1,394 @@
+"""The simulator: a server on a real socket that speaks a provider's wire format and fails as it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from .connection import Connection
+from .faults import Fault
+from .limits import Limiter
+from .services import service as find_service
+from .wire import Answer, Refused, Request, Settings, key_label
+
+__all__ = ["Simulator"]
+
+_SECRET_HEADERS = frozenset(
+    ("authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie")
+)
+_decode = msgspec.json.Decoder().decode
+
+
+class Simulator:
+    """A simulated provider.
+
+    ::
+
+        async with Simulator("openai", latency=0.05) as sim:
+            sim.script(Fault.status(429, retry_after=2))
+            client = openai.AsyncOpenAI(base_url=sim.url, api_key="any")
+
+    Args:
+        service: name of the wire format; see :func:`~ipfs_accelerate_py.simulator.available`.
+        host, port: where to listen; port 0 takes a free one, see :attr:`port`.
+        api_keys: keys that are accepted, as values or as a mapping of names to values; None accepts any, and none.
+        latency: seconds before the first byte of a good answer.
+        tokens: length of an answer in tokens, where the request does not limit it further.
+        chunk_interval: seconds between two tokens of a stream.
+        models: names served; None serves any.
+        reply: text to answer with in place of generated text, or a function from the request's body to it.
+        dimensions: length of embedding vectors where the request does not say.
+        requests_per_minute, tokens_per_minute: limits of each key, refilled continuously.
+        concurrency_per_key: requests of one key that may be under way at once; more are answered with 429.
+        concurrency_retry_after: the ``Retry-After`` of such a refusal, in seconds.
+        seed: changes every generated text and vector.
+        keep: how many requests :attr:`requests` holds at least; of more than twice as many the oldest are dropped.
+        clock, sleep: for tests; the loop's time and ``asyncio.sleep`` unless given. All waits and limits use them.
+
+    Raises ``UnknownBackend`` for an unknown service, and ``ValueError`` for settings that make no sense.
+    """
+
+    def __init__(
+        self,
+        service: str = "openai",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_keys: Iterable[str] | Mapping[str, str] | None = None,
+        latency: float = 0.0,
+        tokens: int = 20,
+        chunk_interval: float = 0.0,
+        models: Iterable[str] | None = None,
+        reply: str | Callable[[Any], str] | None = None,
+        dimensions: int = 1536,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        concurrency_per_key: int | None = None,
+        concurrency_retry_after: float = 1.0,
+        seed: int = 0,
+        keep: int = 10_000,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        for name, value in (("latency", latency), ("tokens", tokens), ("chunk_interval", chunk_interval)):
+            if value < 0:
+                raise ValueError(f"{name} must not be negative; got {value}")
+        self.service = find_service(service)
+        self.host = host
+        self.port = port
+        self.latency = latency
+        self.chunk_interval = chunk_interval
+        self.settings = Settings(
+            models=None if models is None else tuple(models),
+            tokens=tokens,
+            seed=seed,
+            reply=reply,
+            dimensions=dimensions,
+        )
+        self._keys = _key_names(api_keys)
+        self._labels: dict[str, str] = {}
+        self.clock: Callable[[], float] = clock or _loop_time
+        self.sleep = sleep
+        self.limiter = Limiter(
+            lambda: self.clock(),
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            concurrency_per_key=concurrency_per_key,
+            concurrency_retry_after=concurrency_retry_after,
+        )
+        self.requests: list[Request] = []
+        self._keep = keep
+        self.counts: Counter[str] = Counter()
+        self.in_flight = 0
+        self._number = 0
+        self._held: set[int] = set()
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._script: deque[Fault] = deque()
+        self._always: list[tuple[Fault, Callable[[Request], bool] | None]] = []
+        self._random: tuple[float, tuple[Fault, ...], random.Random] | None = None
+        self._server: asyncio.Server | None = None
+        self._holder: socket.socket | None = None
+        self._down = False
+        self._recovery: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("The simulator is not running: use it as `async with Simulator(...)`, or await start().")
+        return self._loop
+
+    @property
+    def url(self) -> str:
+        """Base URL for clients, for instance ``http://127.0.0.1:9100/v1``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.service.base_path}"
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._connections)
+
+    async def start(self) -> Self:
+        """Listen. Raises ``OSError`` where the address cannot be had."""
+        if self._server is not None:
+            raise RuntimeError("The simulator is running already.")
+        self._loop = asyncio.get_running_loop()
+        self._holder, self.port = _reserve(self.host, self.port)
+        try:
+            await self._listen()
+        except BaseException:
+            self._release_holder()
+            raise
+        return self
+
+    async def _listen(self) -> None:
+        self._server = await self.loop.create_server(
+            lambda: Connection(self), self.host, self.port, reuse_address=True, backlog=1024
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the socket and every connection, and wait until they are gone."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.gather(self._recovery, return_exceptions=True)
+            self._recovery = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._release_holder()
+        for connection in tuple(self._connections):
+            connection.abort()
+        while self._connections or self._tasks:  # noqa: ASYNC110  # one or two turns of the loop
+            await asyncio.sleep(0)
+        self._down = False
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _release_holder(self) -> None:
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+    # --- faults -------------------------------------------------------------------------------------------------
+
+    def script(self, *faults: Fault | str) -> None:
+        """Play these in order, one for each request that comes, before anything else. Text is parsed."""
+        self._script.extend(_fault(fault) for fault in faults)
+
+    def always(self, *faults: Fault | str, when: Callable[[Request], bool] | None = None) -> None:
+        """Play these together on every request that the script leaves over; with ``when``, on those it is true of."""
+        self._always.extend((_fault(fault), when) for fault in faults)
+
+    def random(self, rate: float, faults: Iterable[Fault | str], seed: int = 0) -> None:
+        """Play one of the faults on this share (0 to 1) of the requests that script and ``always`` leave over."""
+        chosen = tuple(_fault(fault) for fault in faults)
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate must be between 0 and 1; got {rate}")
+        if not chosen:
+            raise ValueError("faults must name at least one fault")
+        self._random = (rate, chosen, random.Random(seed))
+
+    def clear(self) -> None:
+        """Forget every fault; requests under way keep theirs."""
+        self._script.clear()
+        self._always.clear()
+        self._random = None
+
+    def _take(self, request: Request) -> Fault | None:
+        fault: Fault | None = None
+        if self._script:
+            fault = self._script.popleft()
+        else:
+            matching = [fault for fault, when in self._always if when is None or when(request)]
+            if matching:
+                fault = matching[0]
+                for more in matching[1:]:
+                    fault = fault + more
+            elif self._random is not None:
+                rate, faults, rng = self._random
+                if rng.random() < rate:
+                    fault = rng.choice(faults)
+        return None if fault is None or fault.healthy else fault
+
+    def down(self, seconds: float | None = None) -> None:
+        """Reset every connection and refuse new ones for this long, or until :meth:`up`."""
+        self._down = True
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in tuple(self._connections):
+            connection.reset()
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._recovery = None if seconds is None else self.loop.create_task(self._recover(seconds))
+
+    async def up(self) -> None:
+        """Listen again after :meth:`down`."""
+        if self._recovery is not None and self._recovery is not asyncio.current_task():
+            self._recovery.cancel()
+        self._recovery = None
+        if self._down:
+            self._down = False
+            await self._listen()
+
+    async def _recover(self, seconds: float) -> None:
+        await self.sleep(seconds)
+        await self.up()
+
+    # --- requests (called by connections) -----------------------------------------------------------------------
+
+    def connection_opened(self, connection: Connection) -> bool:
+        self._connections.add(connection)
+        return not self._down
+
+    def connection_closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def spawn(self, playing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task for an answer that takes time; :meth:`stop` waits for it."""
+        task = self.loop.create_task(playing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def receive(
+        self, method: str, url: bytes, raw_headers: list[tuple[bytes, bytes]], raw: bytes
+    ) -> tuple[Request, Answer, Fault | None, float]:
+        """Record a request and decide what is answered: the answer, the fault to play on it, and the latency."""
+        self._number = number = self._number + 1
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw_headers}
+        credential = self.service.credential(headers)
+        key = None if credential is None else self._name(credential)
+        for name in _SECRET_HEADERS & headers.keys():
+            headers[name] = f"<{key or 'redacted'}>"
+        path, _, query = url.decode("latin-1").partition("?")
+        request = Request(number, method, path, query, headers, key=key, t_start=self.clock())
+        if raw:
+            try:
+                request.body = _decode(raw)
+            except msgspec.DecodeError:
+                request.invalid_json = True
+        self.requests.append(request)
+        if len(self.requests) >= 2 * self._keep:
+            del self.requests[: -self._keep]
+        self.in_flight += 1
+        answer, latency = self._answer(request, credential)
+        fault = self._take(request)
+        if fault is not None:
+            request.fault = str(fault)
+            answer = fault.edit(answer, request, self.service)
+        return request, answer, fault, latency
+
+    def _answer(self, request: Request, credential: str | None) -> tuple[Answer, float]:
+        service = self.service
+        if self._keys is not None and (credential is None or credential not in self._keys):
+            return service.refuse(service.unauthorized(missing=credential is None)), 0.0
+        limiter = self.limiter
+        limited = limiter.active
+        if limited:
+            refusal = limiter.acquire(request.key, service.cost(request, self.settings))
+            if refusal is not None:
+                answer = service.limited(request, refusal)
+                answer.headers += service.limit_headers(limiter.states(request.key))
+                return answer, 0.0
+            self._held.add(request.number)
+        try:
+            answer = service.answer(request, self.settings)
+            latency = self.latency
+        except Refused as refused:
+            answer, latency = service.refuse(refused.problem), 0.0
+        if limited:
+            answer.headers += service.limit_headers(limiter.states(request.key))
+        return answer, latency
+
+    def finished(self, request: Request) -> None:
+        self.in_flight -= 1
+        request.t_end = self.clock()
+        self.counts[str(request.status)] += 1
+        if request.aborted_by_client:
+            self.counts["aborted"] += 1
+        if request.number in self._held:
+            self._held.discard(request.number)
+            self.limiter.release(request.key)
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    def key_name(self, value: str) -> str:
+        """The name under which records speak of this key."""
+        return self._name(value)
+
+    def _name(self, value: str) -> str:
+        if self._keys is not None and value in self._keys:
+            return self._keys[value]
+        label = self._labels.get(value)
+        if label is None:
+            if len(self._labels) >= 10_000:
+                self._labels.clear()
+            label = self._labels[value] = key_label(value)
+        return label
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _fault(fault: Fault | str) -> Fault:
+    return Fault.parse(fault) if isinstance(fault, str) else fault
+
+
+def _key_names(keys: Iterable[str] | Mapping[str, str] | None) -> dict[str, str] | None:
+    """Names by value, which is the way they are looked up."""
+    if keys is None:
+        return None
+    if isinstance(keys, str):
+        raise ValueError("api_keys must be a collection of keys, not one string")
+    if isinstance(keys, Mapping):
+        return {value: name for name, value in keys.items()}
+    return {value: key_label(value) for value in keys}
+
+
+def _reserve(host: str, port: int) -> tuple[socket.socket | None, int]:
+    """Hold the port for as long as the simulator lives, so that it can stop listening and have the port again.
+
+    On Linux a second socket may be bound to an address whose first one does not listen, if both allow reuse. Where the
+    system does not have it so, the port is merely chosen.
+    """
+    if os.name != "posix":  # reuse means something else elsewhere
+        return None, port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    probe = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for sock in (holder, probe):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+        port = holder.getsockname()[1]
+        try:
+            probe.bind((host, port))
+        except OSError:
+            holder.close()
+            return None, port
+        return holder, port
+    except BaseException:
+        holder.close()
+        raise
+    finally:
+        probe.close()

@@ -1,0 +1,84 @@
+"""A real OpenAI-compatible server that is not ours, `transformers serve`, with a tiny model made on the spot."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import tiny_model
+from .processes import healthy, running
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "realserver: needs a real inference server, which takes some 15 s to start")
+
+
+def _environment(hf_home: Path) -> dict[str, str]:
+    """Nothing may leave this machine; and for so small a model one thread is the fastest."""
+    return {**os.environ, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def hf_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face cache that holds the tiny model and nothing else."""
+    home = tmp_path_factory.mktemp("huggingface")
+    made = subprocess.run(
+        [sys.executable, tiny_model.__file__, str(home)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env=_environment(home),
+        check=False,
+    )
+    if made.returncode:
+        pytest.fail(f"the tiny model could not be made:\n{made.stdout[-2000:]}\n{made.stderr[-4000:]}")
+    return home
+
+
+@pytest.fixture(scope="session")
+def upstream(hf_home: Path) -> Iterator[str]:
+    """The base URL, ``/v1`` included, of a `transformers serve` with the tiny model."""
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", tiny_model.MODEL_ID]
+    # Port 0 leaves the choice to the kernel, and the server says which port it got: no other process can take it first.
+    command += ["--host", "127.0.0.1", "--port", "0", "--device", "cpu"]
+
+    def ready(output: str) -> str | None:
+        announced = re.search(r"running on (http://127\.0\.0\.1:\d+)", output)
+        return f"{announced[1]}/v1" if announced and healthy(f"{announced[1]}/health") else None
+
+    with running(command, log=hf_home / "server.log", env=_environment(hf_home), ready=ready, seconds=90) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def gateway(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL, ``/v1`` included, of our gateway with the alias ``tiny`` for the model of ``upstream``."""
+    folder = tmp_path_factory.mktemp("gateway")
+    config = folder / "config.yaml"
+    config.write_text(
+        "model_list:\n"
+        "  - model_name: tiny\n"
+        "    litellm_params:\n"
+        f"      model: openai/{tiny_model.MODEL_ID}\n"
+        f"      api_base: {upstream}\n"
+        "      api_key: unused\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "ipfs_accelerate_py.cli", "serve", "--config", str(config)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+
+    def ready(_: str) -> str | None:
+        return f"{url}/v1" if healthy(f"{url}/health") else None
+
+    with running(command, log=folder / "gateway.log", env=dict(os.environ), ready=ready, seconds=30) as base:
+        yield base
