@@ -90,8 +90,9 @@ class AsyncClient(LiveSettings):
     ) -> Reply:
         """One chat answer. ``messages`` is a text or a list of messages in OpenAI's shape."""
         _no_stream(options)
-        call = self._call(Operation.CHAT, options, lambda rest: ChatRequest(model, chat_messages(messages, system), rest))
-        return await self._backend(call)
+        return await self._backend(
+            self._call(Operation.CHAT, options, lambda rest: ChatRequest(model, chat_messages(messages, system), rest))
+        )
 
     def stream(
         self, model: str, messages: str | Sequence[Message], *, system: str | None = None, **options: Any
@@ -120,9 +121,7 @@ class AsyncClient(LiveSettings):
         _no_stream(options)
         return ReplyStream(
             self._backend,
-            self._call(
-                Operation.COMPLETION, options, lambda rest: CompletionRequest(model, prompt, rest), stream=True
-            ),
+            self._call(Operation.COMPLETION, options, lambda rest: CompletionRequest(model, prompt, rest), stream=True),
         )
 
     async def respond(self, model: str, input: str | list[Any], **options: Any) -> Reply:
@@ -219,9 +218,7 @@ class AsyncClient(LiveSettings):
 
     # --- making calls --------------------------------------------------------------------------------------------
 
-    def _call(
-        self, operation: Operation, options: dict[str, Any], request: Any, *, stream: bool = False
-    ) -> Call:
+    def _call(self, operation: Operation, options: dict[str, Any], request: Any, *, stream: bool = False) -> Call:
         timeout = options.pop("timeout", None)
         if timeout is None:
             timeout = self.settings.total_timeout
@@ -340,14 +337,13 @@ def chat_messages(messages: str | Sequence[Message], system: str | None = None) 
     """A text or a list of messages as a list of messages, the system text first."""
     if isinstance(messages, str):
         made: list[Message] = [{"role": "user", "content": messages}]
-    elif isinstance(messages, Mapping):
-        made = [dict(messages)]
     else:
         made = list(messages)
         for message in made:
             if not isinstance(message, Mapping):
                 raise ConfigurationError(
-                    f'messages must be a text or a list of {{"role": ..., "content": ...}}, not of {type(message).__name__}'
+                    'messages must be a text or a list of {"role": ..., "content": ...}, '
+                    f"not of {type(message).__name__}"
                 )
     if not made:
         raise ConfigurationError("messages is empty")

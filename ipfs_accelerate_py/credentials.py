@@ -8,7 +8,7 @@ The first place that has what is asked for is taken::
     .env         in the working directory, or the nearest one above it
     ~/.ipfs_api_credentials
 
-Both files are read as python-dotenv reads them, but without interpolation: a ``$`` in a key is part of the key, and what
+Both files are read as python-dotenv reads them, but without interpolation: a ``$`` in a key is part of it, and what
 ``${NAME}`` stands for would depend on a process environment that the caller may have replaced. Nothing is written to
 ``os.environ``, this module logs nothing, and no message holds a value.
 """

@@ -90,8 +90,8 @@ class Portal:
     def _check(self) -> None:
         if threading.get_ident() == self._thread.ident:
             raise ConfigurationError(
-                "a synchronous client was called from the event loop that serves it and would wait for itself for ever; "
-                "use AsyncClient there"
+                "a synchronous client was called from the event loop that serves it and would wait for itself "
+                "for ever; use AsyncClient there"
             )
         if self._closed:
             raise ConfigurationError("the interpreter is shutting down; no more calls are possible")

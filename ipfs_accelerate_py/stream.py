@@ -22,9 +22,12 @@ __all__ = ["ChunkSource", "Collector", "Stream"]
 class ChunkSource(Protocol):
     """Where a stream's items come from: a backend's answer being read."""
 
-    model: str
-    usage: Usage
-    finish_reason: str | None
+    @property
+    def model(self) -> str: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def finish_reason(self) -> str | None: ...
 
     async def read(self) -> list[Any]:
         """The next items, at least one; an empty list is the complete end. Raises a typed error where it broke off."""
@@ -160,9 +163,7 @@ class Stream:
 class _Finisher:
     """Finishes a collected stream on its loop, through a stand-in for the object that is gone."""
 
-    def __init__(
-        self, source: ChunkSource, callbacks: list[DoneCallback], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, source: ChunkSource, callbacks: list[DoneCallback], loop: asyncio.AbstractEventLoop) -> None:
         self._source = source
         self._callbacks = callbacks
         self._loop = loop

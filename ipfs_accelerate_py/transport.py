@@ -7,6 +7,7 @@ leaner transport can take this one's place without a word changed elsewhere.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["AiohttpTransport", "HttpRequest", "HttpResponse", "Limits", "Transport"]
 
 
+#: How many kept-alive connections may turn out dead, one after the other, before a call counts that as a failure.
+MOST_STALE = 3
 _DEADLINE = "the upstream's answer did not end within the call's limit of time"
 
 
@@ -93,9 +96,9 @@ class Transport(Protocol):
 class AiohttpTransport:
     """A pool of connections on aiohttp.
 
-    Keeps connections alive, sets TCP_NODELAY (aiohttp does), verifies certificates, follows no redirect (a key must never
-    follow one), keeps no cookies, and takes proxies from the environment once per host. The pool itself sets no limit:
-    admission does. Belongs to the event loop that first uses it; after a fork, or when that loop has closed, it starts
+    Keeps connections alive, sets TCP_NODELAY (aiohttp does), verifies certificates, follows no redirect (a key must
+    never follow one), keeps no cookies, and takes proxies from the environment once per URL. The pool itself sets no
+    limit: admission does. Belongs to the event loop that first uses it; after a fork, or when that loop has closed, it starts
     anew.
     """
 
@@ -127,17 +130,29 @@ class AiohttpTransport:
         now = time.monotonic()
         until = _earliest(limits.deadline, None if limits.first_byte is None else now + limits.first_byte)
         # One timer for the wait until the headers; aiohttp's own would also cover the body and cannot tell them apart.
+        connector: Any = session.connector
+        stale = 0
         try:
             async with asyncio.timeout(None if until is None else max(0.0, until - now)):
-                raw = await session.request(
-                    request.method,
-                    url,
-                    data=request.body,
-                    headers=request.headers,
-                    timeout=timeout,
-                    proxy=proxy,
-                    allow_redirects=False,
-                )
+                while True:
+                    opened = connector.opened
+                    try:
+                        raw = await session.request(
+                            request.method,
+                            url,
+                            data=request.body,
+                            headers=request.headers,
+                            timeout=timeout,
+                            proxy=proxy,
+                            allow_redirects=False,
+                        )
+                        break
+                    except _gone():
+                        # A server may close a kept-alive connection in the moment we use it (many do right after a
+                        # 500). That says nothing of its health and the request was never answered: ask again.
+                        if connector.opened != opened or stale >= MOST_STALE:
+                            raise
+                        stale += 1
         except TimeoutError as error:
             raise _timed_out(error, limits, until) from error
         except Exception as error:
@@ -183,7 +198,7 @@ class AiohttpTransport:
         stale, self._session = self._session, None
         if stale is not None:
             _forget(stale, forked=pid != os.getpid())
-        connector = aiohttp.TCPConnector(
+        connector = _connector_class()(
             limit=0,
             keepalive_timeout=self._keepalive,
             ssl=self._ssl if self._ssl is not None else True,
@@ -225,6 +240,29 @@ class AiohttpTransport:
         return made
 
 
+@functools.cache
+def _gone() -> tuple[type[Exception], ...]:
+    import aiohttp
+
+    return aiohttp.ServerDisconnectedError, aiohttp.ClientOSError
+
+
+@functools.cache
+def _connector_class() -> type[aiohttp.TCPConnector]:
+    import aiohttp
+
+    class Connector(aiohttp.TCPConnector):
+        """Counts the connections it opens, so that a failed exchange knows whether its connection was an old one."""
+
+        opened = 0
+
+        async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
+            self.opened += 1
+            return await super()._create_connection(*args, **kwargs)
+
+    return Connector
+
+
 class _Response:
     """An answer read through aiohttp, with its own watchdog.
 
@@ -232,7 +270,19 @@ class _Response:
     fires. A timer set and cancelled for each chunk would cost more than the chunk.
     """
 
-    __slots__ = ("_content", "_deadline", "_expired", "_idle", "_inflate", "_left", "_raw", "_timer", "_waiting", "headers", "status")
+    __slots__ = (
+        "_content",
+        "_deadline",
+        "_expired",
+        "_idle",
+        "_inflate",
+        "_left",
+        "_raw",
+        "_timer",
+        "_waiting",
+        "headers",
+        "status",
+    )
 
     def __init__(self, raw: aiohttp.ClientResponse, limits: Limits) -> None:
         self._raw = raw

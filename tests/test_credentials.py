@@ -23,7 +23,7 @@ VARIABLES = ("OPENAI_API_KEY",)
 CANARY = "sk-canary-5f1d"
 
 
-def places(home: Path, metadata: dict[str, Any] | None = None, **variables: str) -> Credentials:
+def places(home: Path, metadata: dict[str, Any] | None = None, /, **variables: str) -> Credentials:
     """Credentials over ``home`` as home and ``home/work`` as working directory, with these variables."""
     work = home / "work"
     work.mkdir(exist_ok=True)
@@ -147,7 +147,7 @@ def test_a_key_no_header_can_carry_is_refused_by_name_and_not_shown(tmp_path: Pa
     ):
         with pytest.raises(ConfigurationError, match=where) as caught:
             found(credentials, explicit)
-        assert CANARY not in "".join(traceback.format_exception(caught.value)).replace(repr(value), "")
+        assert CANARY not in "".join(traceback.format_exception(caught.value))
         assert "canary" not in str(caught.value) + repr(caught.value)
 
 
@@ -243,7 +243,8 @@ def test_what_is_no_file_of_variables_is_refused(tmp_path: Path) -> None:
     path.symlink_to(path)
     with pytest.raises(ConfigurationError, match="cannot be read: Too many levels"):
         found(places(tmp_path))
-    assert found(Credentials(environ={}, dotenv_path=None, home=path / "below")) == []
+    (tmp_path / "file").touch()
+    assert found(Credentials(environ={}, dotenv_path=None, home=tmp_path / "file")) == []
 
 
 def test_a_given_dotenv_path_is_read_instead_of_the_search(tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_every_name_in_the_template_works_once_its_comment_sign_is_gone(tmp_path
 def test_a_secret_shows_itself_to_nobody() -> None:
     secret = Secret(CANARY)
     credential = Credential("OPENAI_API_KEY", secret, "environment")
-    for shown in (repr(secret), str(secret), f"{secret}", f"{credential}", "%s %r" % (secret, secret), repr([secret])):
+    for shown in (repr(secret), str(secret), f"{secret}", f"{credential}", repr([secret]), repr({1: secret})):
         assert CANARY not in shown
     assert secret.reveal() == CANARY
     assert not hasattr(secret, "__dict__")

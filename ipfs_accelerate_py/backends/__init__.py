@@ -7,7 +7,7 @@ from typing import Any
 
 from ipfs_accelerate_py.backends.http import HttpBackend
 from ipfs_accelerate_py.backends.spec import BackendSpec, backend_names, find_backend, register_backend
-from ipfs_accelerate_py.credentials import Credential, Credentials, Secret
+from ipfs_accelerate_py.credentials import Credential, Credentials, Secret, make_secret
 from ipfs_accelerate_py.errors import ConfigurationError, UnsupportedOperation
 from ipfs_accelerate_py.pipeline import Pipeline
 from ipfs_accelerate_py.pipeline.keys import KeyPool
@@ -54,8 +54,8 @@ class Backend:
         missing = ""
         if spec.requires_key:
             missing = (
-                f"Authentication error: no key for {spec.name!r}; set {' or '.join(spec.key_env)} in the environment or "
-                f".env, or pass api_key"
+                f"Authentication error: no key for {spec.name!r}; set {' or '.join(spec.key_env)} in the environment "
+                "or in .env, or pass api_key"
             )
         pool = KeyPool(self.settings, missing=missing)
         for name, (secret, most) in self._keys.items():
@@ -70,9 +70,7 @@ class Backend:
             handler = self.local
         else:
             self.transport = self._transport or AiohttpTransport(max_header_bytes=self.settings.max_header_bytes)
-            self.http = HttpBackend(
-                spec, spec.dialect(), self.transport, self.base_url, self.settings, self._headers
-            )
+            self.http = HttpBackend(spec, spec.dialect(), self.transport, self.base_url, self.settings, self._headers)
             self.local = None
             handler = self.http
         self.pipeline = Pipeline(handler, self.settings, pool)
@@ -90,7 +88,7 @@ class Backend:
     def add_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
         if self.spec.dialect is None:
             raise UnsupportedOperation(f"the backend {self.spec.name!r} runs in this process and takes no key")
-        secret = Secret(key)
+        secret = make_secret(key, f"the key {name!r}")
         self.pipeline.keys.add(name, secret, max_concurrent)
         self._keys[name] = (secret, max_concurrent)
 
@@ -139,7 +137,7 @@ def open_backend(
     keys: list[Credential] = []
     url = base_url or spec.base_url
     if isinstance(api_key, Mapping):
-        keys = [Credential(name=key, secret=Secret(value), source="explicit") for key, value in api_key.items()]
+        keys = [Credential(key, make_secret(value, f"the key {key!r}"), "explicit") for key, value in api_key.items()]
     try:
         places = Credentials(metadata)
         url = places.value(base_url, spec.url_metadata, spec.url_env) or spec.base_url

@@ -11,9 +11,9 @@ from ipfs_accelerate_py.dialects.base import Dialect, StreamDecoder, WireRequest
 from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError, ReadTimeout, StreamCut
 from ipfs_accelerate_py.pipeline.keys import Key, Lease
 from ipfs_accelerate_py.settings import Settings, Timeouts
-from ipfs_accelerate_py.transport import HttpRequest, HttpResponse, Limits, Transport
-from ipfs_accelerate_py.types import Call, Operation, Reply, Usage
 from ipfs_accelerate_py.stream import Stream
+from ipfs_accelerate_py.transport import HttpRequest, HttpResponse, Limits, Transport
+from ipfs_accelerate_py.types import Call, Reply, Usage
 
 __all__ = ["HttpBackend"]
 

@@ -94,9 +94,12 @@ class OpenAIDialect:
             return {"model": request.model, "input": request.input, **request.options}
         else:
             raise UnsupportedOperation(f"OpenAI's format has no operation {call.operation}")
-        if call.stream:
+        if call.operation is Operation.RESPONSE:
+            # Always said: some servers stream this operation unless told not to.
+            fields["stream"] = call.stream
+        elif call.stream:
             fields["stream"] = True
-            if self._stream_usage and call.operation is not Operation.RESPONSE:
+            if self._stream_usage:
                 fields["stream_options"] = {"include_usage": True, **(fields.get("stream_options") or {})}
         return fields
 

@@ -33,7 +33,9 @@ _CONTEXT = {"context_length_exceeded", "string_above_max_length"}
 _FILTERED = {"content_policy_violation", "content_filter", "moderation_blocked", "invalid_prompt"}
 _MODEL = {"model_not_found", "unknown_model", "model_not_available"}
 # Servers other than OpenAI's send no code for this one, and a fallback to a larger context depends on knowing it.
-_CONTEXT_WORDS = re.compile(r"(maximum|max) context length|context (length|window|size) (is )?exceed|exceeds? .{0,40}context", re.I)
+_CONTEXT_WORDS = re.compile(
+    r"(maximum|max) context length|context (length|window|size) (is )?exceed|exceeds? .{0,40}context", re.I
+)
 
 
 def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> BackendError:

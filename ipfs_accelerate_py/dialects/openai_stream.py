@@ -16,6 +16,8 @@ from ipfs_accelerate_py.types import Chunk, ToolCall, Usage
 
 __all__ = ["ChatStreamDecoder", "ResponseStreamDecoder"]
 
+#: Images and sound come as base64 in one event.
+MOST_EVENT_BYTES = 32 << 20
 DONE = b"data: [DONE]\n\n"
 
 # An event that cannot be read is skipped, unless it held a piece of the answer: then skipping it would leave a gap in
@@ -78,7 +80,7 @@ class _SSEStream:
     """What the two kinds of stream have in common: framing, the terminator, unreadable events, the end."""
 
     def __init__(self) -> None:
-        self._sse = SSEDecoder()
+        self._sse = SSEDecoder(max_line=MOST_EVENT_BYTES, max_event=MOST_EVENT_BYTES)
         self.model = ""
         self.usage = Usage()
         self.finish_reason: str | None = None
@@ -128,7 +130,8 @@ class _SSEStream:
     def _unreadable(self, data: bytes) -> None:
         if any(mark in data for mark in _CONTENT_MARKS):
             raise ProtocolError(
-                "an event of the upstream's stream cannot be read and held a piece of the answer, which is now incomplete"
+                "an event of the upstream's stream cannot be read and held a piece of the answer, "
+                "which is therefore not whole"
             )
         self.skipped += 1
 
@@ -169,8 +172,7 @@ class ChatStreamDecoder(_SSEStream):
         if not choices:
             chunks.append(Chunk(usage=usage, model=self.model, data=data))
             return
-        for choice in choices:
-            chunks.append(self._chunk(choice, usage, data))
+        chunks.extend([self._chunk(choice, usage, data) for choice in choices])
 
     def _chunk(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk:
         delta = choice.delta
@@ -346,6 +348,5 @@ def _loose_tool_call(position: int, call: Any) -> _ToolCall:
     if arguments is not None and not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments).decode()
     index = _count(call.get("index"))
-    return _ToolCall(
-        position if index is None else index, call.get("id"), call.get("type"), _Function(function.get("name"), arguments)
-    )
+    made = _Function(function.get("name"), arguments)
+    return _ToolCall(position if index is None else index, call.get("id"), call.get("type"), made)

@@ -126,9 +126,7 @@ class Admission:
                 f"all {settings.max_concurrent_requests} slots are taken and the queue is switched off (queue_enabled)"
             )
         if sum(self.queued) >= settings.queue_size:
-            raise QueueFull(
-                f"the queue is full: {sum(self.queued)} calls wait and queue_size is {settings.queue_size}"
-            )
+            raise QueueFull(f"the queue is full: {sum(self.queued)} calls wait and queue_size is {settings.queue_size}")
         now = self._clock()
         limit = settings.queue_timeout
         if call.deadline is not None:

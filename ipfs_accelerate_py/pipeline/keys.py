@@ -299,7 +299,7 @@ class KeyPool:
         assert reason is not None
         left = max(0.0, soonest.quarantined_until - now)
         names = ", ".join(key.name for key in resting)
-        error = type(reason)(
+        error: BackendError = type(reason)(
             f"{reason.message} (every key is out of service: {names}; the first is tried again in {left:.0f} s)",
             status=reason.status,
             code=reason.code,
@@ -333,7 +333,5 @@ class KeysPolicy:
         if reply.stream is None:
             self.pool.release(lease, reply.usage, None)
         else:
-            reply.stream.add_done_callback(
-                lambda stream, error: self.pool.release(lease, stream.usage, error)
-            )
+            reply.stream.add_done_callback(lambda stream, error: self.pool.release(lease, stream.usage, error))
         return reply

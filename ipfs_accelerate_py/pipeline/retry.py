@@ -41,7 +41,7 @@ class RetryPolicy:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """``other_key`` tells whether a key is ready at once, now that the failed attempt has been held against its own."""
+        """``other_key`` tells whether a key is ready at once, now that the failed attempt counts against its own."""
         self._inner = inner
         self._settings = settings
         self._other_key = other_key

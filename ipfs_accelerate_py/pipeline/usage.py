@@ -157,9 +157,7 @@ class UsagePolicy:
             self._record(call, began, reply.usage, None)
         else:
             self.totals.model(call.request.model).first_content.add(reply.latency)
-            reply.stream.add_done_callback(
-                lambda stream, error: self._record(call, began, stream.usage, error)
-            )
+            reply.stream.add_done_callback(lambda stream, error: self._record(call, began, stream.usage, error))
         return reply
 
     def _record(self, call: Call, began: float, usage: Usage | None, error: BaseException | None) -> None:

@@ -138,7 +138,7 @@ class BatchCutter:
 
     def _budget(self) -> int:
         """Tokens for the next batch: an even share of what waits, so that no worker idles while another has it all."""
-        share = -(-self.tokens // self.workers)
+        share = self.max_padding - (-self.tokens // self.workers)
         return min(self.max_tokens, max(self.min_tokens, share))
 
     def _widen(self, at: int) -> tuple[int, int]:

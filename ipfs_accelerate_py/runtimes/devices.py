@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipfs_accelerate_py.errors import ConfigurationError, RuntimeUnavailable
+
 from .extras import require
 
 __all__ = ["available_cpus", "choose_device", "choose_dtype", "cpu_flags", "native_bfloat16"]

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, RuntimeUnavailable
+
 from .batching import BatchCutter
 from .devices import available_cpus, choose_device, choose_dtype
 from .encoder import EncoderModel

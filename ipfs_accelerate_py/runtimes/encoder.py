@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.errors import RuntimeUnavailable
+
 from .extras import require
 from .folder import DenseStep, ModelFolder
 from .pooling import pool

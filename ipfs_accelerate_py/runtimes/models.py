@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ipfs_accelerate_py.errors import RuntimeUnavailable
+
 from .folder import read_folder
 
 __all__ = ["LocalModel", "find_model", "list_models"]

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.errors import AccelerateError, ContextLengthExceeded, InvalidRequest, RuntimeUnavailable
+
 from .batching import BatchCutter, Flow, Item
 from .tokenizing import Encoded
 
@@ -290,6 +291,9 @@ class BatchScheduler:
             result = request.finish(request.rows), request.tokens
         except AccelerateError as exc:
             self._fail(request, exc)
+            return
+        except Exception as exc:  # This thread answers everybody: it must outlive any one request.
+            self._fail(request, RuntimeUnavailable(f"the vectors could not be finished: {exc}"))
             return
         with self._lock:
             claimed = self._requests.pop(request, self) is None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipfs_accelerate_py.errors import RuntimeUnavailable
+
 from .extras import require
 from .folder import ModelFolder
 

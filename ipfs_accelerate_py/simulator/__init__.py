@@ -12,10 +12,10 @@ Every answer says of itself that the simulator made it (``system_fingerprint`` i
 """
 
 from . import answer_faults, stream_faults, wire_faults  # noqa: F401  # they register their faults
-from .faults import FAULTS, Fault
+from .faults import FAULTS, Fault, FaultHelp
 from .server import Simulator
 from .services import available
 from .serving import SimulatorThread, serve
 from .wire import Request, Settings
 
-__all__ = ["FAULTS", "Fault", "Request", "Settings", "Simulator", "SimulatorThread", "available", "serve"]
+__all__ = ["FAULTS", "Fault", "FaultHelp", "Request", "Settings", "Simulator", "SimulatorThread", "available", "serve"]

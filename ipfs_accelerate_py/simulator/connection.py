@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_body_size",
         "_broken",
         "_can_write",
+        "_expected",
         "_head_size",
         "_in_head",
         "_incoming",
@@ -78,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
         self._body_size = 0
         self._reading_paused = False
+        self._expected = False
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------
 
@@ -134,7 +136,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         assert self._incoming is not None
+        name = name.lower()
         self._incoming.headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expected = True
 
     def on_headers_complete(self) -> None:
         incoming = self._incoming
@@ -145,10 +150,10 @@ class Connection(asyncio.Protocol):
         incoming.close = not parser.should_keep_alive()
         self._in_head = False
         self._body_size = 0
-        if self._transport is not None and any(
-            name.lower() == b"expect" and value.lower() == b"100-continue" for name, value in incoming.headers
-        ):
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._expected:
+            self._expected = False
+            if self._transport is not None:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         assert self._incoming is not None
@@ -199,7 +204,7 @@ class Connection(asyncio.Protocol):
         unary = answer.body
         if fault is None and not latency and answer.events is None and isinstance(unary, bytes) and len(unary) < LARGE:
             request.status = answer.status
-            transport.write(framing.whole(answer, b"" if head_only else unary, close=incoming.close))
+            transport.write(framing.whole(answer, unary, close=incoming.close, head_only=head_only))
             self._done(incoming.close)
             return
         items = framing.body_items(answer, request, sim.chunk_interval)
@@ -223,6 +228,13 @@ class Connection(asyncio.Protocol):
 
     async def _play(self, items: Iterator[WireItem], close: bool) -> None:
         """Send the items; ends early when the connection does, for then :meth:`_client_gone` cancels it."""
+        try:
+            await self._send(items, close)
+        except Exception:
+            self.abort()  # a fault or a `reply` of the user's went wrong: the loop reports it, and nobody waits for more
+            raise
+
+    async def _send(self, items: Iterator[WireItem], close: bool) -> None:
         sim = self._sim
         gathered: list[bytes] = []
         size = 0

@@ -26,11 +26,20 @@ from .wire import Answer, Request, Service, WireItem
 if TYPE_CHECKING:
     from . import answer_faults, stream_faults, wire_faults
 
-__all__ = ["FAULTS", "Combined", "Fault", "register"]
+__all__ = ["FAULTS", "Combined", "Fault", "FaultHelp", "register"]
 
 _REGISTRY: Final[dict[str, type[Fault]]] = {}
-#: Names a fault goes by on the command line, and what it does; in the order of the documentation.
-FAULTS: Final[dict[str, str]] = {}
+
+
+class FaultHelp(typing.NamedTuple):
+    """One row of the table of faults: its options with their defaults, as text, and what it does."""
+
+    options: str
+    summary: str
+
+
+#: Every fault by the name it has in text, in the order of the documentation.
+FAULTS: Final[dict[str, FaultHelp]] = {}
 
 
 class Fault:
@@ -111,7 +120,9 @@ class Fault:
 
         Raises ``ValueError`` that lists the valid names or options.
         """
-        parts = [_parse_one(part) for part in re.split(r"\+(?=[a-z0-9_]+(?:[:+]|$))", text.strip())]
+        # A plus parts two faults only before a fault's name, for it may stand in an option too.
+        names = "|".join(_REGISTRY)
+        parts = [_parse_one(part) for part in re.split(rf"\s*\+\s*(?=(?:{names}|\d\d\d)(?:[:+]|$))", text.strip())]
         return parts[0] if len(parts) == 1 else Combined(tuple(parts))
 
 
@@ -146,7 +157,8 @@ _F = typing.TypeVar("_F", bound=Fault)
 def register(kind: type[_F]) -> type[_F]:
     """Make a fault known by its ``word``: ``Fault.<word>``, ``Fault.parse`` and the table ``FAULTS``."""
     _REGISTRY[kind.word] = kind
-    FAULTS[kind.word] = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    defaults = [f"{item.name}={_text(item.default)}" for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    FAULTS[kind.word] = FaultHelp(", ".join(defaults), " ".join((kind.__doc__ or "").split("\n\n")[0].split()))
     setattr(Fault, kind.word, kind)
     return kind
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -32,6 +33,12 @@ def _date_line() -> bytes:
     return _date[1]
 
 
+@lru_cache(maxsize=256)
+def _opening(status: int, content_type: str) -> bytes:
+    line = b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown"))
+    return line + b"content-type: %b\r\n" % content_type.encode() if content_type else line
+
+
 def sse(event: Event) -> bytes:
     """An event in server-sent-events framing (HTML standard, 9.2)."""
     if event.name:
@@ -46,25 +53,23 @@ def json_line(event: Event) -> bytes:
 
 def head(answer: Answer, *, length: int | None, chunked: bool, close: bool) -> bytes:
     """Status line and headers. ``length`` None and not ``chunked`` means that the connection's end ends the body."""
-    status = answer.status
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown")), _date_line()]
-    if answer.content_type:
-        lines.append(b"content-type: %b\r\n" % answer.content_type.encode())
+    lines = [_opening(answer.status, answer.content_type), _date_line()]
     if length is not None:
         lines.append(b"content-length: %d\r\n" % length)
     elif chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
     if close:
         lines.append(b"connection: close\r\n")
-    for name, value in answer.headers:
-        lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
+    if answer.headers:
+        lines.append("".join([f"{name}: {value}\r\n" for name, value in answer.headers]).encode("latin-1", "replace"))
     lines.append(b"\r\n")
     return b"".join(lines)
 
 
-def whole(answer: Answer, body: bytes, *, close: bool) -> bytes:
+def whole(answer: Answer, body: bytes, *, close: bool, head_only: bool = False) -> bytes:
     """A unary answer in one piece."""
-    return head(answer, length=len(body), chunked=False, close=close) + body
+    start = head(answer, length=len(body), chunked=False, close=close)
+    return start if head_only else start + body
 
 
 def sized(answer: Answer) -> bool:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +26,9 @@ __all__ = ["Simulator"]
 _SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie")
 )
+#: Answers remembered at once, and the longest request body that is remembered.
+_MEMO_SIZE = 256
+_MEMO_BODY = 8192
 _decode = msgspec.json.Decoder().decode
 
 
@@ -51,7 +56,7 @@ class Simulator:
         concurrency_retry_after: the ``Retry-After`` of such a refusal, in seconds.
         seed: changes every generated text and vector.
         keep: how many requests :attr:`requests` holds at least; of more than twice as many the oldest are dropped.
-        clock, sleep: for tests; the loop's time and ``asyncio.sleep`` unless given. All waits and limits use them.
+        clock, sleep: for tests; ``time.monotonic`` and ``asyncio.sleep`` unless given. All waits and limits use them.
 
     Raises ``UnknownBackend`` for an unknown service, and ``ValueError`` for settings that make no sense.
     """
@@ -95,10 +100,10 @@ class Simulator:
         )
         self._keys = _key_names(api_keys)
         self._labels: dict[str, str] = {}
-        self.clock: Callable[[], float] = clock or _loop_time
+        self.clock: Callable[[], float] = clock or time.monotonic
         self.sleep = sleep
         self.limiter = Limiter(
-            lambda: self.clock(),
+            self.clock,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             concurrency_per_key=concurrency_per_key,
@@ -109,6 +114,8 @@ class Simulator:
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
         self._number = 0
+        self._memo: dict[tuple[str, bytes, bytes], tuple[Any, Callable[[], bytes]]] = {}
+        self._memo_of = self.settings
         self._held: set[int] = set()
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -186,6 +193,10 @@ class Simulator:
         if self._holder is not None:
             self._holder.close()
             self._holder = None
+
+    def configure(self, **changes: Any) -> None:
+        """Change ``models``, ``tokens``, ``seed``, ``reply`` or ``dimensions`` for the requests to come."""
+        self.settings = replace(self.settings, **changes)
 
     # --- faults -------------------------------------------------------------------------------------------------
 
@@ -274,30 +285,49 @@ class Simulator:
     ) -> tuple[Request, Answer, Fault | None, float]:
         """Record a request and decide what is answered: the answer, the fault to play on it, and the latency."""
         self._number = number = self._number + 1
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw_headers}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw_headers}
         credential = self.service.credential(headers)
         key = None if credential is None else self._name(credential)
         for name in _SECRET_HEADERS & headers.keys():
             headers[name] = f"<{key or 'redacted'}>"
         path, _, query = url.decode("latin-1").partition("?")
         request = Request(number, method, path, query, headers, key=key, t_start=self.clock())
-        if raw:
-            try:
-                request.body = _decode(raw)
-            except msgspec.DecodeError:
-                request.invalid_json = True
+        recalled = self._recall(method, url, raw)
+        if recalled is not None:
+            request.body, renew = recalled
+        else:
+            renew = None
+            if raw:
+                try:
+                    request.body = _decode(raw)
+                except msgspec.DecodeError:
+                    request.invalid_json = True
         self.requests.append(request)
         if len(self.requests) >= 2 * self._keep:
             del self.requests[: -self._keep]
         self.in_flight += 1
-        answer, latency = self._answer(request, credential)
+        answer, latency = self._answer(request, credential, renew)
+        if answer.renew is not None and len(raw) <= _MEMO_BODY:
+            self._memo[method, url, raw] = (request.body, answer.renew)
         fault = self._take(request)
         if fault is not None:
             request.fault = str(fault)
             answer = fault.edit(answer, request, self.service)
         return request, answer, fault, latency
 
-    def _answer(self, request: Request, credential: str | None) -> tuple[Answer, float]:
+    def _recall(self, method: str, url: bytes, raw: bytes) -> tuple[Any, Callable[[], bytes]] | None:
+        """The decoded body of an equal request, and what makes its answer again.
+
+        Answers depend on nothing but path, body and settings, and load tests ask the same thing over and over.
+        """
+        if self._memo_of is not self.settings or len(self._memo) >= _MEMO_SIZE:
+            self._memo_of = self.settings
+            self._memo.clear()
+        return self._memo.get((method, url, raw))
+
+    def _answer(
+        self, request: Request, credential: str | None, renew: Callable[[], bytes] | None
+    ) -> tuple[Answer, float]:
         service = self.service
         if self._keys is not None and (credential is None or credential not in self._keys):
             return service.refuse(service.unauthorized(missing=credential is None)), 0.0
@@ -311,7 +341,8 @@ class Simulator:
                 return answer, 0.0
             self._held.add(request.number)
         try:
-            answer = service.answer(request, self.settings)
+            answer = Answer(body=renew()) if renew is not None else service.answer(request, self.settings)
+            answer.headers = service.headers()
             latency = self.latency
         except Refused as refused:
             answer, latency = service.refuse(refused.problem), 0.0
@@ -344,10 +375,6 @@ class Simulator:
                 self._labels.clear()
             label = self._labels[value] = key_label(value)
         return label
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _fault(fault: Fault | str) -> Fault:

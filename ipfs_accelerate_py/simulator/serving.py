@@ -123,6 +123,9 @@ class SimulatorThread:
     def random(self, rate: float, faults: Iterable[Fault | str], seed: int = 0) -> None:
         self._call(lambda: self._simulator.random(rate, faults, seed))
 
+    def configure(self, **changes: Any) -> None:
+        self._call(lambda: self._simulator.configure(**changes))
+
     def clear(self) -> None:
         self._call(self._simulator.clear)
 

@@ -46,10 +46,11 @@ class Request:
         number: position in the order of arrival, from 1.
         method, path, query: of the request line; ``path`` is without the query.
         headers: names in lower case; credentials are replaced by the key's name.
-        body: the decoded JSON body, or None where there was none or it was not JSON (see ``invalid_json``).
+        body: the decoded JSON body, or None where there was none or it was not JSON (see ``invalid_json``). Requests
+            with equal bodies may share it, so it is not to be changed.
         key: the name of the key used (never its value), or None.
         fault: the fault played, as text, or None.
-        t_start, t_end: loop times of the request's last byte and of the answer's end; ``t_end`` is None while it runs.
+        t_start, t_end: clock times of the request's last byte and of the answer's end; ``t_end`` is None while it runs.
         status: HTTP status answered, 0 where none was.
         aborted_by_client: the client went away before the answer's end.
         streamed_chunks: events of a stream that were produced, the terminator not counted.
@@ -122,7 +123,8 @@ class Answer:
 
     ``body`` may be an iterator of pieces, which are sent with chunked framing unless ``length`` says how many bytes
     they are, or claim to be.
-    ``encode`` turns an event into the bytes of the format's own framing (SSE, JSON lines).
+    ``encode`` turns an event into the bytes of the format's own framing (SSE, JSON lines). ``renew`` makes the body
+    once more, for another request with the same path and body: the same answer under a new id.
     """
 
     status: int = 200
@@ -132,6 +134,7 @@ class Answer:
     events: Iterator[StreamItem] | None = None
     content_type: str = "application/json"
     encode: Callable[[Event], bytes] | None = None
+    renew: Callable[[], bytes] | None = None
 
 
 class Problem(NamedTuple):
@@ -152,9 +155,9 @@ class Refused(Exception):  # noqa: N818  # it is an answer, not an error of the 
         self.problem = problem
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Settings:
-    """What a service needs to know to make up answers. Fields are read at each request.
+    """What a service needs to know to make up answers.
 
     Attributes:
         models: names served, or None to take any name.
@@ -184,6 +187,10 @@ class Service(Protocol):
 
     def answer(self, request: Request, settings: Settings) -> Answer:
         """The healthy answer. Wrong requests raise :class:`Refused`."""
+        ...
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers of every good answer."""
         ...
 
     def refuse(self, problem: Problem) -> Answer:

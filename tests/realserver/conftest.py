@@ -16,10 +16,6 @@ from . import tiny_model
 from .processes import healthy, running
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "realserver: needs a real inference server, which takes some 15 s to start")
-
-
 def _environment(hf_home: Path) -> dict[str, str]:
     """Nothing may leave this machine; and for so small a model one thread is the fastest."""
     return {**os.environ, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

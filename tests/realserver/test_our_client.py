@@ -19,6 +19,7 @@ from .tiny_model import (
     BRIEF_ANSWER,
     BRIEF_SYSTEM,
     CAPITAL_ANSWER,
+    CAPITAL_PROMPT,
     CAPITAL_QUESTION,
     GET_WEATHER,
     MODEL_ID,
@@ -114,6 +115,23 @@ def test_options_of_openai_and_of_the_server_both_arrive(client: Client) -> None
     assert (longer.usage.output_tokens, longer.finish_reason) == (40, "length")
 
 
+def test_plain_completions(client: Client) -> None:
+    assert client.complete(MODEL_ID, CAPITAL_PROMPT).text == CAPITAL_ANSWER
+    chunks = list(client.stream_complete(MODEL_ID, CAPITAL_PROMPT))
+    assert "".join(chunk.text for chunk in chunks) == CAPITAL_ANSWER
+    assert (chunks[-1].finish_reason, chunks[-1].usage is not None) == ("stop", True)
+
+
+def test_responses(client: Client) -> None:
+    """This server streams a response unless it is told not to, where OpenAI's own streams only when asked."""
+    reply = client.respond(MODEL_ID, CAPITAL_QUESTION)
+    assert (reply.text, reply.finish_reason) == (CAPITAL_ANSWER, "stop")
+    assert reply.usage.input_tokens > reply.usage.output_tokens > 0
+    stream = client.stream_respond(MODEL_ID, CAPITAL_QUESTION)
+    assert "".join(chunk.text for chunk in stream) == CAPITAL_ANSWER
+    assert stream.usage == reply.usage
+
+
 def test_models_are_listed(client: Client) -> None:
     """The server's `created` is a fraction of a second, where OpenAI's own is a whole number."""
     [model] = client.models()
@@ -126,7 +144,7 @@ def test_the_servers_own_words_for_a_refusal_reach_the_caller(client: Client) ->
     with pytest.raises(InvalidRequest, match="pinned to 'tests/tiny-chat'; requested 'nobody/nothing'") as refused:
         client.chat("nobody/nothing", CAPITAL_QUESTION)
     assert refused.value.status == 400
-    with pytest.raises(InvalidRequest, match="Unexpected fields.*no_such_option") as refused:
+    with pytest.raises(InvalidRequest, match=r"Unexpected fields.*no_such_option") as refused:
         client.chat(MODEL_ID, CAPITAL_QUESTION, no_such_option=1)
     assert refused.value.status == 422
 

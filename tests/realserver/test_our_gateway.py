@@ -16,6 +16,7 @@ from ipfs_accelerate_py import Client
 from .options import FAILS_LATE, endless
 from .tiny_model import (
     CAPITAL_ANSWER,
+    CAPITAL_PROMPT,
     CAPITAL_QUESTION,
     GET_WEATHER,
     MODEL_ID,
@@ -121,9 +122,8 @@ def test_fields_that_openai_does_not_have_survive(client: openai.OpenAI) -> None
 
 
 def test_plain_completions(client: openai.OpenAI) -> None:
-    prompt = f"<|im_start|>user\n{CAPITAL_QUESTION}<|im_end|>\n<|im_start|>assistant\n"
-    assert client.completions.create(model=ALIAS, prompt=prompt).choices[0].text == CAPITAL_ANSWER
-    stream = client.completions.create(model=ALIAS, prompt=prompt, stream=True)
+    assert client.completions.create(model=ALIAS, prompt=CAPITAL_PROMPT).choices[0].text == CAPITAL_ANSWER
+    stream = client.completions.create(model=ALIAS, prompt=CAPITAL_PROMPT, stream=True)
     assert "".join(chunk.choices[0].text for chunk in stream if chunk.choices) == CAPITAL_ANSWER
 
 
@@ -139,7 +139,7 @@ def test_responses(client: openai.OpenAI) -> None:
 
 
 def test_a_refusal_of_the_server_is_an_error_in_openais_shape(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.APIStatusError, match="Unexpected fields.*no_such_option") as refused:
+    with pytest.raises(openai.APIStatusError, match=r"Unexpected fields.*no_such_option") as refused:
         client.chat.completions.create(model=ALIAS, messages=[user(CAPITAL_QUESTION)], extra_body={"no_such_option": 1})
     assert 400 <= refused.value.status_code < 500
     assert isinstance(refused.value.body, dict)

@@ -21,6 +21,8 @@ MODEL_ID = "tests/tiny-chat"
 
 CAPITAL_QUESTION = "What is the capital of France?"
 CAPITAL_ANSWER = "The capital of France is Paris."
+#: The same question as the chat template writes it, for plain completions.
+CAPITAL_PROMPT = f"<|im_start|>user\n{CAPITAL_QUESTION}<|im_end|>\n<|im_start|>assistant\n"
 
 BRIEF_SYSTEM = "Be brief."
 BRIEF_ANSWER = "Paris."

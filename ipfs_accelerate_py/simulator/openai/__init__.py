@@ -55,15 +55,6 @@ class OpenAI:
         return headers.get("api-key")  # Azure's way
 
     def answer(self, request: Request, settings: Settings) -> Answer:
-        made = self._route(request, settings)
-        made.headers += (
-            ("x-request-id", f"req_sim{next(_numbers):08x}"),
-            ("openai-version", "2020-10-01"),
-            ("openai-processing-ms", "1"),
-        )
-        return made
-
-    def _route(self, request: Request, settings: Settings) -> Answer:
         endpoint = _ENDPOINTS.get(request.path)
         if endpoint is None:
             for prefix in _PREFIXES:
@@ -78,6 +69,13 @@ class OpenAI:
         else:
             _not_allowed(request)
         raise Refused(Problem(404, f"Invalid URL ({request.method} {request.path})", "invalid_request_error"))
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [
+            ("x-request-id", f"req_sim{next(_numbers):08x}"),
+            ("openai-version", "2020-10-01"),
+            ("openai-processing-ms", "1"),
+        ]
 
     def _model(self, request: Request, name: str, settings: Settings) -> Answer:
         if request.method not in ("GET", "HEAD"):

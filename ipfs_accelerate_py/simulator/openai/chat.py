@@ -120,16 +120,20 @@ def answer(request: Request, settings: Settings) -> Answer:
     if stream:
         return Answer(content_type="text/event-stream; charset=utf-8", events=_events(body, model, said, used))
     made = {
-        "id": new_id("chatcmpl-"),
-        "object": "chat.completion",
-        "created": created(),
         "model": model,
         "choices": [_choice(body, index, one) for index, one in enumerate(said)],
         "usage": used,
         "service_tier": "default",
         "system_fingerprint": FINGERPRINT,
     }
-    return Answer(body=_encode(made))
+    rest = _encode(made)[1:]
+
+    def renew() -> bytes:
+        name = new_id("chatcmpl-").encode()
+        return b'{"id":"%b","object":"chat.completion","created":%d,%b' % (name, created(), rest)
+
+    # Calls have ids too, which must not come twice, and a function may reply differently the next time.
+    return Answer(body=renew(), renew=None if tools or callable(settings.reply) else renew)
 
 
 def _check_messages(messages: list[Any]) -> None:

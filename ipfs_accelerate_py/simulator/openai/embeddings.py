@@ -99,4 +99,5 @@ def answer(request: Request, settings: Settings) -> Answer:
         # No field of OpenAI's embeddings; unknown fields are allowed, and every answer here says who made it.
         "system_fingerprint": "fp_simulator",
     }
-    return Answer(body=_encode(made))
+    encoded = _encode(made)
+    return Answer(body=encoded, renew=lambda: encoded)
