@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ipfs_accelerate_py.deadlines import Deadlines
 from ipfs_accelerate_py.errors import (
     BackendError,
     ConfigurationError,
@@ -117,6 +118,7 @@ class AiohttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        self._deadlines = Deadlines()
         self._urls: dict[str, tuple[URL, str | None]] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
@@ -127,13 +129,14 @@ class AiohttpTransport:
             session = self._open(loop)
         url, proxy = self._urls.get(request.url) or self._resolve(request.url)
         timeout = self._timeouts.get(limits.connect) or self._timeout(limits.connect)
-        now = time.monotonic()
-        until = _earliest(limits.deadline, None if limits.first_byte is None else now + limits.first_byte)
-        # One timer for the wait until the headers; aiohttp's own would also cover the body and cannot tell them apart.
+        # aiohttp's own limits cover the body as well, and do not tell the two apart.
+        until = _earliest(
+            limits.deadline, None if limits.first_byte is None else time.monotonic() + limits.first_byte
+        )
         connector: Any = session.connector
         stale = 0
         try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - now)):
+            with self._deadlines.limit(until):
                 while True:
                     opened = connector.opened
                     try:
@@ -170,6 +173,7 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close every connection. A later `send` opens the pool anew."""
         session, self._session = self._session, None
+        self._deadlines.close()
         if session is not None and self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
             await session.close()
 
@@ -215,6 +219,7 @@ class AiohttpTransport:
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
         )
         self._loop, self._pid = loop, os.getpid()
+        self._deadlines = Deadlines()
         return self._session
 
     def _resolve(self, url: str) -> tuple[URL, str | None]:

@@ -178,13 +178,14 @@ class ErrorEvent(Fault):
     def edit(self, answer: Answer, request: Request, service: Service) -> Answer:
         if answer.events is None:
             return answer
-        event = service.error_event(Problem(500, self.message, self.type, self.error_code), request)
-        return replace(
-            answer,
-            events=_after(
-                answer.events, self.at, lambda rest: (event,) if self.ends else itertools.chain((event,), rest)
-            ),
-        )
+
+        def fail(rest: Iterator[StreamItem]) -> Iterator[StreamItem]:
+            # Made only when its time has come: some formats number their events.
+            yield service.error_event(Problem(500, self.message, self.type, self.error_code), request)
+            if not self.ends:
+                yield from rest
+
+        return replace(answer, events=_after(answer.events, self.at, fail))
 
 
 @register

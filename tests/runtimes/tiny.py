@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-WORDS = "the quick brown fox jumps over a lazy dog and 日 本 語 ß é query : passage".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "query", ":", "passage"]
+WORDS += ["日", "本", "語", "ß", "é"]
 TEXTS = [
     "the quick brown fox",
     "",
