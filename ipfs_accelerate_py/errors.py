@@ -119,8 +119,11 @@ def _rebuild(kind: type[AccelerateError], message: str, state: dict[str, Any]) -
 # --- wrong use, before any I/O -----------------------------------------------------------------------------------
 
 
-class ConfigurationError(AccelerateError):
-    """Wrong use or wrong settings, found before any I/O. The message says what to change."""
+class ConfigurationError(AccelerateError, ValueError):
+    """Wrong use or wrong settings, found before any I/O. The message says what to change.
+
+    Also a ``ValueError``: that is what Python calls a wrong value, and what callers of the older API catch.
+    """
 
     http_status = 400
     code = "configuration_error"

@@ -7,13 +7,13 @@ from typing import Any, Generic, TypeVar, overload
 
 from ipfs_accelerate_py.settings import Settings
 
-__all__ = ["LiveSettings"]
+__all__ = ["Live", "LiveSettings"]
 
 T = TypeVar("T")
 
 
-class _Live(Generic[T]):
-    """One setting; its name is the attribute's, or another one's for an alias."""
+class Live(Generic[T]):
+    """One setting as a live attribute; its name is the attribute's, or another one's for an alias."""
 
     def __init__(self, name: str = "") -> None:
         self._name = name
@@ -22,10 +22,10 @@ class _Live(Generic[T]):
         self._name = self._name or name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> _Live[T]: ...
+    def __get__(self, instance: None, owner: type) -> Live[T]: ...
     @overload
     def __get__(self, instance: LiveSettings, owner: type) -> T: ...
-    def __get__(self, instance: LiveSettings | None, owner: type) -> T | _Live[T]:
+    def __get__(self, instance: LiveSettings | None, owner: type) -> T | Live[T]:
         if instance is None:
             return self
         value: T = getattr(instance.settings, self._name)
@@ -40,29 +40,29 @@ class LiveSettings:
 
     settings: Settings
 
-    max_concurrent_requests: _Live[int] = _Live()
-    queue_size: _Live[int] = _Live()
-    queue_enabled: _Live[bool] = _Live()
-    queue_timeout: _Live[float | None] = _Live()
-    ageing_interval: _Live[float] = _Live()
-    max_retries: _Live[int] = _Live()
-    initial_retry_delay: _Live[float] = _Live()
-    backoff_factor: _Live[float] = _Live()
-    max_retry_delay: _Live[float] = _Live()
-    circuit_failure_threshold: _Live[int] = _Live()
-    circuit_reset_timeout: _Live[float] = _Live()
-    circuit_success_threshold: _Live[int] = _Live()
-    circuit_half_open_probes: _Live[int] = _Live()
-    key_selection_strategy: _Live[str] = _Live()
-    requests_per_minute: _Live[float | None] = _Live()
-    tokens_per_minute: _Live[float | None] = _Live()
-    connect_timeout: _Live[float | None] = _Live()
-    first_byte_timeout: _Live[float | None] = _Live()
-    first_content_timeout: _Live[float | None] = _Live()
-    idle_timeout: _Live[float | None] = _Live()
-    total_timeout: _Live[float | None] = _Live()
-    max_body_bytes: _Live[int] = _Live()
-    max_header_bytes: _Live[int] = _Live()
+    max_concurrent_requests: Live[int] = Live()
+    queue_size: Live[int] = Live()
+    queue_enabled: Live[bool] = Live()
+    queue_timeout: Live[float | None] = Live()
+    ageing_interval: Live[float] = Live()
+    max_retries: Live[int] = Live()
+    initial_retry_delay: Live[float] = Live()
+    backoff_factor: Live[float] = Live()
+    max_retry_delay: Live[float] = Live()
+    circuit_failure_threshold: Live[int] = Live()
+    circuit_reset_timeout: Live[float] = Live()
+    circuit_success_threshold: Live[int] = Live()
+    circuit_half_open_probes: Live[int] = Live()
+    key_selection_strategy: Live[str] = Live()
+    requests_per_minute: Live[float | None] = Live()
+    tokens_per_minute: Live[float | None] = Live()
+    connect_timeout: Live[float | None] = Live()
+    first_byte_timeout: Live[float | None] = Live()
+    first_content_timeout: Live[float | None] = Live()
+    idle_timeout: Live[float | None] = Live()
+    total_timeout: Live[float | None] = Live()
+    max_body_bytes: Live[int] = Live()
+    max_header_bytes: Live[int] = Live()
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self.settings, name, value)

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from ipfs_accelerate_py.errors import ConfigurationError, ReadTimeout
@@ -73,6 +74,19 @@ class Portal:
             return function(*args)
 
         return self.call(asynchronous)
+
+    def submit(
+        self, future: Future[T], function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
+    ) -> Callable[[], None]:
+        """Await ``function(*args, **kwargs)`` on the loop and settle ``future`` with the outcome, without waiting here.
+
+        May be called from any thread. Gives a function that cancels the call; harmless when it is over.
+        """
+        if self._closed:
+            self._check()
+        submission = _Submission(self, future, function, args, kwargs)
+        self.loop.call_soon_threadsafe(submission.start)
+        return submission.cancel
 
     def adopt(self, closeable: Closeable) -> None:
         """Close this at exit, if it is still there."""
@@ -170,6 +184,57 @@ class _Exchange(Generic[T]):
             self._error = error = None  # the traceback refers to this frame: do not keep each other alive
 
     def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Submission(Generic[T]):
+    """One call whose outcome goes to a future."""
+
+    def __init__(
+        self,
+        portal: Portal,
+        future: Future[T],
+        function: Callable[..., Awaitable[T]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._portal = portal
+        self._future = future
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[T] | None = None
+        self._cancelled = False
+
+    def start(self) -> None:
+        if self._cancelled:
+            self._future.cancel()
+            return
+        self._task = self._portal.loop.create_task(self._await(), context=self._context)
+        self._portal._tasks.add(self._task)
+        self._task.add_done_callback(self._settle)
+
+    async def _await(self) -> T:
+        return await self._function(*self._args, **self._kwargs)
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        self._portal._tasks.discard(task)
+        error: BaseException | None = CancelledError() if task.cancelled() else task.exception()
+        if self._future.cancelled():
+            return
+        if error is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(task.result())
+
+    def cancel(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and the call with it
+            self._portal.loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._cancelled = True
         if self._task is not None:
             self._task.cancel()
 

@@ -60,41 +60,41 @@ class Client(LiveSettings):
         self, model: str, messages: str | Sequence[Message], *, system: str | None = None, **options: Any
     ) -> Reply:
         """One chat answer. ``messages`` is a text or a list of messages in OpenAI's shape."""
-        return self._portal().call(self._client.chat, model, messages, system=system, **options)
+        return self.portal().call(self._client.chat, model, messages, system=system, **options)
 
     def stream(
         self, model: str, messages: str | Sequence[Message], *, system: str | None = None, **options: Any
     ) -> SyncReplyStream:
         """A chat answer as it is written: ``for chunk in client.stream(...)``."""
-        return SyncReplyStream(self._portal(), self._client.stream(model, messages, system=system, **options))
+        return SyncReplyStream(self.portal(), self._client.stream(model, messages, system=system, **options))
 
     def complete(self, model: str, prompt: str | list[Any], **options: Any) -> Reply:
         """One plain completion of ``prompt``."""
-        return self._portal().call(self._client.complete, model, prompt, **options)
+        return self.portal().call(self._client.complete, model, prompt, **options)
 
     def stream_complete(self, model: str, prompt: str | list[Any], **options: Any) -> SyncReplyStream:
         """A plain completion as it is written."""
-        return SyncReplyStream(self._portal(), self._client.stream_complete(model, prompt, **options))
+        return SyncReplyStream(self.portal(), self._client.stream_complete(model, prompt, **options))
 
     def respond(self, model: str, input: str | list[Any], **options: Any) -> Reply:
         """One answer of the Responses API."""
-        return self._portal().call(self._client.respond, model, input, **options)
+        return self.portal().call(self._client.respond, model, input, **options)
 
     def stream_respond(self, model: str, input: str | list[Any], **options: Any) -> SyncReplyStream:
         """An answer of the Responses API as it is written; `Chunk.event` is the event's name."""
-        return SyncReplyStream(self._portal(), self._client.stream_respond(model, input, **options))
+        return SyncReplyStream(self.portal(), self._client.stream_respond(model, input, **options))
 
     def embed(self, model: str, input: str | Sequence[Any], **options: Any) -> Reply:
         """Embeddings: ``reply.vectors`` holds one list of floats per input, in order. A lone text is one input."""
-        return self._portal().call(self._client.embed, model, input, **options)
+        return self.portal().call(self._client.embed, model, input, **options)
 
     def models(self, **options: Any) -> list[ModelInfo]:
         """The models that the backend offers."""
-        return self._portal().call(self._client.models, **options)
+        return self.portal().call(self._client.models, **options)
 
     def request(self, path: str, body: Any = None, *, method: str = "POST", **options: Any) -> Reply:
         """Any JSON request of the service, through the same pipeline; the answer is in ``reply.raw``."""
-        return self._portal().call(self._client.request, path, body, method=method, **options)
+        return self.portal().call(self._client.request, path, body, method=method, **options)
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -119,23 +119,28 @@ class Client(LiveSettings):
 
     def add_api_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
         """Add a key to the pool, or replace the one of that name."""
-        self._portal().run(self._client.add_api_key, name, key, max_concurrent)
+        self.portal().run(self._client.add_api_key, name, key, max_concurrent)
 
     def remove_api_key(self, name: str) -> None:
         """Take a key out of the pool; calls that use it right now finish."""
-        self._portal().run(self._client.remove_api_key, name)
+        self.portal().run(self._client.remove_api_key, name)
 
     def reset_usage(self) -> None:
         """Set the usage counters to zero."""
-        self._portal().run(self._client.reset_usage)
+        self.portal().run(self._client.reset_usage)
 
     def snapshot(self) -> dict[str, Any]:
         """Queue, breaker, keys and usage as plain data; no key's value is in it."""
-        return self._portal().run(self._client.snapshot)
+        return self.portal().run(self._client.snapshot)
 
     def close(self) -> None:
         """Close the connections. The client may be used again, and then opens new ones."""
-        self._portal().call(self._client.aclose)
+        self.portal().call(self._client.aclose)
+
+    @property
+    def asynchronous(self) -> AsyncClient:
+        """The asynchronous client behind this one; its calls belong on the portal's loop."""
+        return self._client
 
     def __enter__(self) -> Client:
         return self
@@ -148,8 +153,8 @@ class Client(LiveSettings):
 
     # --- the portal ----------------------------------------------------------------------------------------------
 
-    def _portal(self) -> Portal:
-        """The portal, with this client's state on its loop."""
+    def portal(self) -> Portal:
+        """The portal, with this client's state on its loop (made fresh in a forked child)."""
         found = portals.portal()
         if self._generation != portals.generation:
             if self._generation:
@@ -163,7 +168,7 @@ class Client(LiveSettings):
         if self._generation == 0:
             setattr(self.settings, name, value)
         else:
-            self._portal().run(setattr, self.settings, name, value)
+            self.portal().run(setattr, self.settings, name, value)
 
 
 class SyncReplyStream:

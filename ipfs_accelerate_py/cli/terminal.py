@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Terminal", "printable", "warning_of"]
+__all__ = ["Terminal", "counted", "printable"]
 
 DEBUG_VARIABLE = "IPFS_ACCELERATE_DEBUG"
 
@@ -87,12 +87,12 @@ class Terminal:
     def note(self, text: str) -> None:
         """Say something on stderr, unless ``-q``."""
         if self.verbosity >= 0:
-            self._say(text)
+            self._say(printable(text))
 
     def detail(self, text: str) -> None:
         """Say something on stderr with ``-v``."""
         if self.verbosity >= 1:
-            self._say(self.styled(text, "2"))
+            self._say(self.styled(printable(text), "2"))
 
     def warn(self, text: str) -> None:
         """``warning: ...`` on stderr, unless ``-q``."""
@@ -101,7 +101,7 @@ class Terminal:
 
     def error(self, text: str, hint: str | None) -> None:
         """``error: ...`` on stderr, and a hint unless ``-q``."""
-        self._say(f"{self.styled('error:', '1;31')} {printable(text)}")
+        self._say(f"{self.styled('error:', '1;31')} {printable(' '.join(text.split()))}")
         if hint and not self.quiet:
             self._say(f"{self.styled('hint:', '36')} {printable(hint)}")
 
@@ -131,6 +131,6 @@ class Terminal:
         return Console(file=stream, no_color=not self.colourful(stream), highlight=False)
 
 
-def warning_of(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
     """``1 text``, ``2 texts``."""
     return f"{number} {one if number == 1 else many}"

@@ -66,7 +66,7 @@ def reference() -> Callable[..., Any]:
 def transformer_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A folder with a tiny transformer with random weights and its tokenizer: ``transformer_folder("bert")``."""
     pytest.importorskip("transformers")
-    from tests.runtimes import tiny
+    from . import tiny
 
     made: dict[str, Path] = {}
 

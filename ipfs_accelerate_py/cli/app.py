@@ -1,0 +1,70 @@
+"""The program: its commands by name, each imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ipfs_accelerate_py._version import __version__
+from ipfs_accelerate_py.cli.failures import EXIT_CODES
+from ipfs_accelerate_py.cli.helping import WIDTH, common_options, write_sections
+from ipfs_accelerate_py.cli.running import PROGRAM, run
+
+__all__ = ["COMMANDS", "Program", "app"]
+
+#: Module of this package by command (its ``command`` is the command), and the line that the program's help shows.
+COMMANDS: dict[str, str] = {
+    "serve": "Serve an OpenAI-compatible gateway in front of every backend.",
+    "chat": "Ask a model, once or in a conversation.",
+    "embed": "Turn texts into vectors.",
+    "models": "List the models that can be used.",
+    "simulate": "Run a simulated provider, with faults, to test against.",
+    "config": "Show and check the configuration; write a template for it.",
+}
+
+
+class Program(click.Group):
+    """A group whose commands are modules, imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"ipfs_accelerate_py.cli.{cmd_name}").command
+        return command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Not click's own: it would import every command to ask it for this line.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+        write_sections(self, ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in EXIT_CODES.items()])
+
+    def main(self, args: Any = None, *_: Any, **__: Any) -> Any:
+        """As the script runs it; click's own `main` would print errors in its own way."""
+        raise SystemExit(run(self, args))
+
+
+@click.group(
+    cls=Program,
+    name=PROGRAM,
+    invoke_without_command=True,
+    context_settings={"max_content_width": WIDTH},
+    epilog="`ipfs-accelerate COMMAND --help` explains a command and shows examples.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s", prog_name=PROGRAM)
+@common_options
+@click.pass_context
+def app(ctx: click.Context) -> None:
+    """One interface to inference: hosted APIs, servers you run, and the hardware in this machine.
+
+    Keys and addresses come from the environment, from .env, or from ~/.ipfs_api_credentials; `ipfs-accelerate config`
+    shows what is found. Results go to stdout and everything else to stderr.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
