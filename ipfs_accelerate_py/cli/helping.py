@@ -95,7 +95,7 @@ def option(*names: str, section: str, **attributes: Any) -> Callable[[F], F]:
 def common_options(function: F) -> F:
     """``--json``, ``-q``, ``-v`` and ``--no-color``: understood before and after the name of a command."""
     for decorate in (
-        _flag("--no-color", help="No colours. NO_COLOR=1 in the environment does the same."),
+        _flag("--no-color", is_flag=True, help="No colours. NO_COLOR=1 in the environment does the same."),
         _flag("-v", "--verbose", count=True, help="Say more on stderr; -vv shows where an error happened."),
         _flag("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
         _flag("--json", is_flag=True, help="Results as JSON on stdout, errors as JSON on stderr."),
@@ -105,8 +105,6 @@ def common_options(function: F) -> F:
 
 
 def _flag(*names: str, **attributes: Any) -> Callable[[F], F]:
-    if "count" not in attributes:
-        attributes["is_flag"] = True
     return option(*names, section=GENERAL, expose_value=False, callback=_remember, show_default=False, **attributes)
 
 

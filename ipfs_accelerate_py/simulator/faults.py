@@ -15,6 +15,7 @@ lines have theirs in ``stream_faults``, ``wire_faults`` and ``answer_faults``.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import typing
 from collections.abc import Iterator
@@ -85,6 +86,20 @@ class Fault:
     word: ClassVar[str] = ""
     #: Whether this is the absence of a fault.
     healthy: ClassVar[bool] = False
+    #: The least value of numeric options; of others it is 0.
+    least: ClassVar[dict[str, int]] = {"size": 1, "most": 1, "line": 1, "code": 200}
+
+    def __post_init__(self) -> None:
+        """Raises ``ValueError`` for numbers that make no sense."""
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            name, value = item.name, getattr(self, item.name)
+            if name == "seed" or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            least = self.least.get(name, 0)
+            if not (least <= value < math.inf) or (name == "code" and value > 599):
+                wanted = "not be negative" if least == 0 else f"be at least {least}"
+                wanted = "be a status between 200 and 599" if name == "code" else wanted
+                raise ValueError(f"Fault {self.word!r}: {name} must {wanted}; got {value}.")
 
     def edit(self, answer: Answer, request: Request, service: Service) -> Answer:
         """Say something else, or the same with other events."""
@@ -181,16 +196,16 @@ def _parse_one(text: str) -> Fault:
             takes = f"It takes: {', '.join(fields)}." if fields else "It takes no options."
             raise ValueError(f"Fault {word!r} has no option {name!r}. {takes}")
         options[name] = _convert(word, name, hints[name], value.strip() if given else "true")
-    try:
-        return kind(**options)
-    except TypeError as error:
-        raise ValueError(f"Fault {word!r}: {error}") from None
+    return kind(**options)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ";".join(f"{name}: {content}" for name, content in value)
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def _convert(word: str, name: str, hint: Any, value: str) -> Any:
@@ -205,8 +220,10 @@ def _convert(word: str, name: str, hint: Any, value: str) -> Any:
     for kind in (int, float, str):
         if kind in kinds:
             try:
-                return kind(value)
+                converted = kind(value)
             except ValueError:
                 continue
-    wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+            if kind is not float or math.isfinite(converted):
+                return converted
+    wanted = " or ".join(_KINDS[kind] for kind in kinds if kind is not type(None))
     raise ValueError(f"Fault {word!r}: {name} must be {wanted}; got {value!r}.")

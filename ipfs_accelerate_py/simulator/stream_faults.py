@@ -246,6 +246,7 @@ class Messy(Fault):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        Fault.__post_init__(self)
         if self.newline not in ("lf", "cr", "crlf", "mixed"):
             raise ValueError(f"messy: newline must be lf, cr, crlf or mixed; got {self.newline!r}")
 
@@ -285,6 +286,7 @@ class Split(Fault):
     """The body in pieces of ``size`` bytes, each in its own packet; size 0 makes the sizes random, from the seed."""
 
     word: ClassVar[str] = "split"
+    least: ClassVar[dict[str, int]] = {"most": 1}
     size: int = 1
     most: int = 40
     seed: int = 0

@@ -55,7 +55,7 @@ async def test_too_long_a_text_is_cut_or_refused_as_asked(folder: Path, load: An
     assert answer.tokens == [40, 40]
     assert np.allclose(answer.vectors[0], answer.vectors[1], atol=1e-6)
     assert (await runtime.embed([fits], truncate=False)).tokens == [40]
-    with pytest.raises(ContextLengthExceeded, match="input 1 has at least 41 tokens, .* at most 40") as caught:
+    with pytest.raises(ContextLengthExceeded, match=r"input 1 has at least 41 tokens, .* at most 40") as caught:
         await runtime.embed([fits, long], truncate=False)
     assert (caught.value.status, caught.value.param) == (400, "input")
     with pytest.raises(ContextLengthExceeded):
