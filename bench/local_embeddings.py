@@ -31,9 +31,12 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-WORDS = """time year people way day man thing woman life child world school state family student group country problem
-hand part place case week company system program question work government number night point home water room mother
-area money story fact month lot right study book eye job word business issue side kind head house service friend""".split()
+VOCABULARY = (
+    "time year people way day man thing woman life child world school state family student group country "
+    "problem hand part place case week company system program question work government number night point "
+    "home water room mother area money story fact month lot right study book eye job word business issue "
+    "side kind head house service friend "
+)
 
 CALLERS = 64
 
@@ -41,8 +44,8 @@ CALLERS = 64
 def sentences(count: int, shortest: int, longest: int, seed: int) -> list[str]:
     """``count`` texts of so many words; lengths spread evenly on a logarithmic scale, as lengths of real texts do."""
     draw = random.Random(seed)
-    ratio = longest / shortest
-    return [" ".join(draw.choices(WORDS, k=round(shortest * ratio ** draw.random()))) for _ in range(count)]
+    words, ratio = VOCABULARY.split(), longest / shortest
+    return [" ".join(draw.choices(words, k=round(shortest * ratio ** draw.random()))) for _ in range(count)]
 
 
 def processor() -> str:
@@ -131,7 +134,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ("concurrent", single, lambda: asyncio.run(ours_at_once()), lambda: asyncio.run(theirs_at_once())),
     ]
     print(
-        f"{'case':12}{'texts':>6}{'ours/s':>10}{'theirs/s':>10}{'ratio':>8}{'(range)':>16}{'CPU ratio':>11}{'cosine >=':>12}"
+        f"{'case':12}{'texts':>6}{'ours/s':>10}{'theirs/s':>10}"
+        f"{'ratio':>8}{'(range)':>16}{'CPU ratio':>11}{'cosine >=':>12}"
     )
     results = []
     for name, texts, ours, other in cases:

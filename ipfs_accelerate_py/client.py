@@ -187,6 +187,26 @@ class AsyncClient(LiveSettings):
         """``CLOSED``, ``OPEN`` or ``HALF_OPEN``."""
         return self._backend.pipeline.breaker.state
 
+    @property
+    def api_key_names(self) -> list[str]:
+        """Names of the keys in the pool."""
+        return self._backend.pipeline.keys.names()
+
+    def twin(
+        self, *, base_url: str | None = None, api_key: str | Mapping[str, str] | None = None, **settings: Any
+    ) -> AsyncClient:
+        """Another client of the same backend, with a queue, breaker and counters of its own.
+
+        URL, keys, headers and settings are this one's where no others are given.
+        """
+        return AsyncClient(
+            self.backend,
+            base_url=base_url or self.base_url,
+            api_key=api_key if api_key is not None else self._backend.key_values(),
+            headers=self._backend.headers,
+            **{**self.settings.as_dict(), **settings},
+        )
+
     def add_api_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
         """Add a key to the pool, or replace the one of that name."""
         self._backend.add_key(name, key, max_concurrent)

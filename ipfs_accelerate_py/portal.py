@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from ipfs_accelerate_py.errors import ConfigurationError, ReadTimeout
@@ -206,11 +206,10 @@ class _Submission(Generic[T]):
         self._kwargs = kwargs
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[T] | None = None
-        self._cancelled = False
 
     def start(self) -> None:
-        if self._cancelled:
-            self._future.cancel()
+        if self._future.cancelled():
+            self._future.set_running_or_notify_cancel()  # whoever waits for it must be told
             return
         self._task = self._portal.loop.create_task(self._await(), context=self._context)
         self._portal._tasks.add(self._task)
@@ -221,8 +220,10 @@ class _Submission(Generic[T]):
 
     def _settle(self, task: asyncio.Task[T]) -> None:
         self._portal._tasks.discard(task)
-        error: BaseException | None = CancelledError() if task.cancelled() else task.exception()
-        if self._future.cancelled():
+        if task.cancelled():
+            self._future.cancel()
+        error = None if task.cancelled() else task.exception()
+        if not self._future.set_running_or_notify_cancel():
             return
         if error is not None:
             self._future.set_exception(error)
@@ -234,7 +235,6 @@ class _Submission(Generic[T]):
             self._portal.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        self._cancelled = True
         if self._task is not None:
             self._task.cancel()
 

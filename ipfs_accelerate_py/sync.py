@@ -42,16 +42,21 @@ class Client(LiveSettings):
         transport: Transport | None = None,
         **settings: Any,
     ) -> None:
-        self._client = AsyncClient(
-            backend,
-            base_url=base_url,
-            api_key=api_key,
-            metadata=metadata,
-            headers=headers,
-            transport=transport,
-            **settings,
+        self._adopt(
+            AsyncClient(
+                backend,
+                base_url=base_url,
+                api_key=api_key,
+                metadata=metadata,
+                headers=headers,
+                transport=transport,
+                **settings,
+            )
         )
-        self.settings = self._client.settings
+
+    def _adopt(self, client: AsyncClient) -> None:
+        self._client = client
+        self.settings = client.settings
         self._generation = 0
 
     # --- verbs ---------------------------------------------------------------------------------------------------
@@ -116,6 +121,22 @@ class Client(LiveSettings):
     def circuit_state(self) -> str:
         """``CLOSED``, ``OPEN`` or ``HALF_OPEN``."""
         return self._client.circuit_state
+
+    @property
+    def api_key_names(self) -> list[str]:
+        """Names of the keys in the pool."""
+        return self._client.api_key_names
+
+    def twin(
+        self, *, base_url: str | None = None, api_key: str | Mapping[str, str] | None = None, **settings: Any
+    ) -> Client:
+        """Another client of the same backend, with a queue, breaker and counters of its own.
+
+        URL, keys, headers and settings are this one's where no others are given.
+        """
+        made = Client.__new__(Client)
+        made._adopt(self._client.twin(base_url=base_url, api_key=api_key, **settings))
+        return made
 
     def add_api_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
         """Add a key to the pool, or replace the one of that name."""

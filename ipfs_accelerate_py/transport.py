@@ -320,7 +320,7 @@ class _Response:
         content = self._content
         try:
             data: bytes = content.read_nowait()
-            if not data:
+            if not data and not content.at_eof():
                 self._waiting = now = time.monotonic()
                 if self._deadline is not None and now >= self._deadline:
                     self._expired = _DEADLINE

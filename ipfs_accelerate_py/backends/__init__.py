@@ -85,6 +85,15 @@ class Backend:
         """The wire format's name, for passthrough; None for a backend in this process."""
         return None if self.http is None else self.http.dialect.name
 
+    @property
+    def headers(self) -> Mapping[str, str] | None:
+        """Headers sent with each request beside the row's own."""
+        return self._headers
+
+    def key_values(self) -> dict[str, str]:
+        """The keys by name, with their values: for opening a twin, and for nothing that prints."""
+        return {name: secret.reveal() for name, (secret, _) in self._keys.items()}
+
     def add_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
         if self.spec.dialect is None:
             raise UnsupportedOperation(f"the backend {self.spec.name!r} runs in this process and takes no key")

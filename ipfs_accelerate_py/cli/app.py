@@ -9,7 +9,7 @@ import click
 
 from ipfs_accelerate_py._version import __version__
 from ipfs_accelerate_py.cli.failures import EXIT_CODES
-from ipfs_accelerate_py.cli.helping import WIDTH, common_options, write_sections
+from ipfs_accelerate_py.cli.helping import Group, Rows, common_options
 from ipfs_accelerate_py.cli.running import PROGRAM, run
 
 __all__ = ["COMMANDS", "Program", "app"]
@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
 }
 
 
-class Program(click.Group):
+class Program(Group):
     """A group whose commands are modules, imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -37,11 +37,11 @@ class Program(click.Group):
         command: click.Command = import_module(f"ipfs_accelerate_py.cli.{cmd_name}").command
         return command
 
+    def command_rows(self, ctx: click.Context) -> Rows:
+        return list(COMMANDS.items())  # without importing every command to ask it
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # Not click's own: it would import every command to ask it for this line.
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-        write_sections(self, ctx, formatter)
+        super().format_options(ctx, formatter)
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), meaning) for code, meaning in EXIT_CODES.items()])
 
@@ -54,7 +54,6 @@ class Program(click.Group):
     cls=Program,
     name=PROGRAM,
     invoke_without_command=True,
-    context_settings={"max_content_width": WIDTH},
     epilog="`ipfs-accelerate COMMAND --help` explains a command and shows examples.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s", prog_name=PROGRAM)

@@ -81,7 +81,9 @@ def summary(error: BaseException) -> str:
 def hint(error: BaseException) -> str | None:
     """What may help, where that is known and the message does not say it."""
     if isinstance(error, e.MissingCredential):
-        return "`ipfs-accelerate config template` writes a file for keys, and `ipfs-accelerate config` shows those found"
+        return (
+            "`ipfs-accelerate config template` writes a file for keys, and `ipfs-accelerate config` shows those found"
+        )
     if isinstance(error, e.AuthenticationError):
         return "`ipfs-accelerate config` shows which key is used, by name, and where it comes from"
     if isinstance(error, e.QuotaExhausted):

@@ -9,7 +9,7 @@ import click
 
 from ipfs_accelerate_py.cli.terminal import Terminal
 
-__all__ = ["Command", "Option", "common_options", "option", "write_sections"]
+__all__ = ["Command", "Group", "Option", "Rows", "common_options", "option", "write_sections"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,11 +60,35 @@ class Command(click.Command):
         super().format_epilog(ctx, formatter)
 
 
+class Group(click.Group):
+    """A group whose help is made like a command's; its commands come first."""
+
+    def __init__(self, *args: Any, examples: Rows = (), **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {}).setdefault("max_content_width", WIDTH)
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def command_rows(self, ctx: click.Context) -> Rows:
+        """Each command's name and the line that says what it does."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return [(name, command.get_short_help_str(WIDTH)) for name, command in found if command is not None]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(self.command_rows(ctx))
+        write_sections(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(self.examples, formatter)
+        super().format_epilog(ctx, formatter)
+
+
 def write_sections(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     """The options by section, in the order in which the sections first come; those of every command last."""
     found: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
+        # Arguments are explained by the text; some versions of click would list them here too.
+        record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
         if record is not None:
             found.setdefault(getattr(parameter, "section", GENERAL), []).append(record)
     general = found.pop(GENERAL, [])

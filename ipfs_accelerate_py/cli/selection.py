@@ -22,6 +22,7 @@ __all__ = [
     "connection_options",
     "default_setting",
     "key_from_environment",
+    "shown_address",
     "split_model",
     "utf8",
 ]
@@ -199,6 +200,15 @@ def _settable() -> list[str]:
 
     rows = [find_backend(name) for name in backend_names()]
     return [(row.key_env if row.requires_key else row.url_env)[0] for row in rows if row.dialect is not None]
+
+
+def shown_address(url: str) -> str:
+    """The URL without what may be secret in it: user, password, query; ``this process`` where there is none."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if url else "this process"
 
 
 # --- keys --------------------------------------------------------------------------------------------------------

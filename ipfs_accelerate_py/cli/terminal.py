@@ -87,25 +87,31 @@ class Terminal:
     def note(self, text: str) -> None:
         """Say something on stderr, unless ``-q``."""
         if self.verbosity >= 0:
-            self._say(printable(text))
+            self.say(printable(text))
 
     def detail(self, text: str) -> None:
         """Say something on stderr with ``-v``."""
         if self.verbosity >= 1:
-            self._say(self.styled(printable(text), "2"))
+            self.say(self.styled(printable(text), "2"))
 
     def warn(self, text: str) -> None:
         """``warning: ...`` on stderr, unless ``-q``."""
         if self.verbosity >= 0:
-            self._say(f"{self.styled('warning:', '33')} {printable(text)}")
+            self.say(f"{self.styled('warning:', '33')} {printable(text)}")
 
     def error(self, text: str, hint: str | None) -> None:
         """``error: ...`` on stderr, and a hint unless ``-q``."""
-        self._say(f"{self.styled('error:', '1;31')} {printable(' '.join(text.split()))}")
+        self.say(f"{self.styled('error:', '1;31')} {printable(' '.join(text.split()))}")
         if hint and not self.quiet:
-            self._say(f"{self.styled('hint:', '36')} {printable(hint)}")
+            self.say(f"{self.styled('hint:', '36')} {printable(hint)}")
 
-    def _say(self, text: str) -> None:
+    def aside(self, text: str) -> None:
+        """A piece of what was asked for beside the result, dimmed, on stderr."""
+        sys.stderr.write(self.styled(printable(text) if sys.stderr.isatty() else text, "2"))
+        sys.stderr.flush()
+
+    def say(self, text: str) -> None:
+        """A line on stderr, whatever the verbosity: the caller has made it safe to print."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 

@@ -28,7 +28,7 @@ class Pipeline:
         self.admission = Admission(settings, keys, self.breaker.refusal)
         self.totals = UsageTotals()
         attempt = BreakerPolicy(KeysPolicy(backend, keys), self.breaker)
-        retry = RetryPolicy(AdmissionPolicy(attempt, self.admission), settings, keys.ready)
+        retry = RetryPolicy(AdmissionPolicy(attempt, self.admission), settings, keys.can_rotate)
         self._handler = self.usage = UsagePolicy(retry, self.totals)
 
     async def __call__(self, call: Call) -> Reply:

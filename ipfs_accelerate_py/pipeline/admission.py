@@ -48,7 +48,7 @@ class _Waiter:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __lt__(self, other: _Waiter) -> bool:
-        return (self.rank, self.sequence) < (other.rank, other.sequence)
+        return (self.rank, self.call.priority, self.sequence) < (other.rank, other.call.priority, other.sequence)
 
 
 class Admission:
@@ -117,7 +117,8 @@ class Admission:
         return any(not w.future.done() and w.rank <= rank and w.call.key_name == call.key_name for w in self._heap)
 
     def _rank(self, call: Call, now: float) -> float:
-        return now + call.priority * self._settings.ageing_interval
+        # The interval may be infinite (strict priorities, no ageing), and nothing times infinity is not a number.
+        return now + call.priority * self._settings.ageing_interval if call.priority else now
 
     async def _wait(self, call: Call) -> None:
         settings = self._settings
@@ -174,6 +175,12 @@ class Admission:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        while self._heap and (refusal := self._refusal()) is not None:
+            # The target has been found dead: whoever waits for it hears so now, also those who wait for a key.
+            waiter = heapq.heappop(self._heap)
+            self.queued[waiter.call.priority] -= 1
+            if not waiter.future.done():
+                waiter.future.set_exception(refusal)
         held: list[_Waiter] = []
         blocked: set[str | None] = set()
         soonest = math.inf

@@ -43,6 +43,7 @@ class Key:
         "failures",
         "header",
         "last_used",
+        "limits",
         "max_concurrent",
         "name",
         "quarantine_error",
@@ -67,6 +68,7 @@ class Key:
         self.blocked_until = 0.0
         self.quarantined_until = 0.0
         self.quarantine_error: BackendError | None = None
+        self.limits: tuple[float | None, float | None] = (None, None)  # the settings its buckets were made from
         self.request_bucket: Bucket | None = None
         self.token_bucket: Bucket | None = None
 
@@ -81,9 +83,12 @@ class Lease(msgspec.Struct):
     pool: KeyPool
     reserved: float = 0.0
     settled: bool = False
+    counted: bool = False
 
     def observe(self, limits: RateLimits) -> None:
         """Take over what the provider's headers say of this key."""
+        # The provider's count has this call in it already, so nothing of the reservation is to be given back.
+        self.counted = self.counted or limits.tokens_remaining is not None
         self.pool.observe(self.key, limits)
 
 
@@ -130,13 +135,14 @@ class KeyPool:
         now = self._clock()
         best: Key | None = None
         wait = math.inf
-        usable = False
+        usable = busy = False
         for key in self._candidates(call):
             if key.quarantined_until > now:
                 continue
             usable = True
             needed = self._wait(key, call, now)
             if needed > 0:
+                busy = busy or needed == math.inf
                 wait = min(wait, needed)
             elif best is None or self._better(key, best):
                 best = key
@@ -144,7 +150,7 @@ class KeyPool:
             return self._take(best, call, now)
         if not usable:
             raise self._out_of_service(call, now)
-        if call.deadline is not None and math.isfinite(wait) and now + wait >= call.deadline:
+        if call.deadline is not None and not busy and now + wait >= call.deadline:
             raise RateLimited(
                 f"Rate limit: every key is at its limit for another {wait:.1f} s, which is past the call's deadline",
                 retry_after=wait,
@@ -152,10 +158,22 @@ class KeyPool:
             )
         return wait
 
-    def ready(self, call: Call) -> bool:
-        """Whether `acquire` would give a key at once."""
+    def can_rotate(self, call: Call, error: BackendError) -> bool:
+        """Whether another key than the one that has just met ``error`` may do better, without a delay.
+
+        After a refused key that is any other in service: admission waits for it. After a limited one it must be free
+        at once, or backing off is the better manners.
+        """
+        if not error.rotate:
+            return False
+        used = None if call.lease is None else call.lease.key
         now = self._clock()
-        return any(key.quarantined_until <= now and self._wait(key, call, now) <= 0 for key in self._candidates(call))
+        return any(
+            key is not used
+            and key.quarantined_until <= now
+            and (not error.retryable or self._wait(key, call, now) <= 0)
+            for key in self._candidates(call)
+        )
 
     def release(self, lease: Lease, usage: Usage | None, error: BaseException | None) -> None:
         """Settle an attempt: give the key back, and draw from its outcome what the key may do next."""
@@ -165,14 +183,15 @@ class KeyPool:
         key = lease.key
         now = self._clock()
         key.active -= 1
-        if usage is not None and usage.reported:
-            key.tokens += usage.total_tokens
-            if lease.reserved and key.token_bucket is not None:
-                key.token_bucket.give_back(lease.reserved - usage.total_tokens, now)
-        elif error is not None:
-            key.failures += 1
-            if lease.reserved and key.token_bucket is not None:
+        used = usage.total_tokens if usage is not None and usage.reported else None
+        key.tokens += used or 0
+        if lease.reserved and key.token_bucket is not None and not lease.counted:
+            if used is not None:
+                key.token_bucket.give_back(lease.reserved - used, now)
+            elif error is not None:
                 key.token_bucket.give_back(lease.reserved, now)
+        if isinstance(error, BackendError):
+            key.failures += 1
             self._judge(key, error, now)
 
     def cancel(self, lease: Lease) -> None:
@@ -242,17 +261,29 @@ class KeyPool:
             return math.inf
         settings = self._settings
         wait = 0.0
-        if key.request_bucket is None and settings.requests_per_minute is not None:
-            key.request_bucket = Bucket.per_minute(settings.requests_per_minute, now)
+        limits = (settings.requests_per_minute, settings.tokens_per_minute)
+        if limits != key.limits:
+            self._set_limits(key, limits, now)
         if key.request_bucket is not None:
             wait = key.request_bucket.wait(1, now)
-        if key.token_bucket is None and settings.tokens_per_minute is not None:
-            key.token_bucket = Bucket.per_minute(settings.tokens_per_minute, now)
         if key.token_bucket is not None:
             if not call.cost:
                 call.cost = estimate_tokens(call)
             wait = max(wait, key.token_bucket.wait(call.cost, now))
         return wait
+
+    def _set_limits(self, key: Key, limits: tuple[float | None, float | None], now: float) -> None:
+        """Give a key the buckets of the settings as they are now; what has been used of the old ones stays used."""
+        for index, name in enumerate(("request_bucket", "token_bucket")):
+            amount, before = limits[index], key.limits[index]
+            if amount == before:
+                continue
+            old: Bucket | None = getattr(key, name)
+            made = None if amount is None else Bucket.per_minute(amount, now)
+            if made is not None and old is not None:
+                made.take(old.capacity - old.level(now), now)
+            setattr(key, name, made)
+        key.limits = limits
 
     def _better(self, key: Key, best: Key) -> bool:
         if self._settings.key_selection_strategy == "least-loaded" and key.active != best.active:
@@ -274,7 +305,7 @@ class KeyPool:
 
     # --- judging -------------------------------------------------------------------------------------------------
 
-    def _judge(self, key: Key, error: BaseException, now: float) -> None:
+    def _judge(self, key: Key, error: BackendError, now: float) -> None:
         if isinstance(error, AuthenticationError):
             self._quarantine(key, error, now + (error.retry_after or AUTHENTICATION_QUARANTINE))
         elif isinstance(error, QuotaExhausted):

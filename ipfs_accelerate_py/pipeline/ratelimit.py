@@ -89,7 +89,7 @@ def estimate_tokens(call: Call) -> int:
         size = 0
     options = request.options
     answer = options.get("max_completion_tokens") or options.get("max_tokens") or options.get("max_output_tokens") or 0
-    return size // 4 + (answer if isinstance(answer, int) else 0) + 1
+    return size // 4 + (max(0, answer) if type(answer) is int else 0) + 1  # -1 is "no limit" to some servers
 
 
 def _characters(value: Any) -> int:

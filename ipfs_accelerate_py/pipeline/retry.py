@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from ipfs_accelerate_py.errors import BackendError, CircuitOpen
+from ipfs_accelerate_py.errors import AdmissionError, BackendError
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Attempt, Call, Handler, Reply
 
@@ -35,16 +35,16 @@ class RetryPolicy:
         self,
         inner: Handler,
         settings: Settings,
-        other_key: Callable[[Call], bool] = lambda call: False,
+        can_rotate: Callable[[Call, BackendError], bool] = lambda call, error: False,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """``other_key`` tells whether a key is ready at once, now that the failed attempt counts against its own."""
+        """``can_rotate`` tells whether another key may do better at once, after the error that this one has met."""
         self._inner = inner
         self._settings = settings
-        self._other_key = other_key
+        self._can_rotate = can_rotate
         self._clock = clock
         self._sleep = sleep
         self._draw = draw
@@ -63,8 +63,9 @@ class RetryPolicy:
                 if delay is None:
                     raise
                 last = error
-            except CircuitOpen:
-                # Our own failures opened it: what the caller should hear of is the failure.
+            except AdmissionError:
+                # The breaker that our own failures opened, or a queue filled meanwhile: what the caller should hear of
+                # is the failure that the retry was for.
                 if last is not None:
                     raise last from None
                 raise
@@ -80,7 +81,8 @@ class RetryPolicy:
         settings = self._settings
         if retries >= settings.max_retries:
             return None
-        if error.rotate and call.key_name is None and self._other_key(call):
+        told_not_to = not error.__dict__.get("retryable", True)  # x-should-retry: false holds for every key
+        if call.key_name is None and not told_not_to and self._can_rotate(call, error):
             return 0.0
         if not error.retryable:
             return None

@@ -105,14 +105,6 @@ class BatchCutter:
                 self.tokens -= item.length
         return len(dropped)
 
-    def clear(self) -> None:
-        """Drop everything."""
-        for item in self._sorted:
-            item.waiting = False
-        self._sorted.clear()
-        self._turns.clear()
-        self.tokens = 0
-
     def cut(self) -> list[Item]:
         """The next batch, by rising length; empty when nothing waits."""
         anchor = self._next_turn()

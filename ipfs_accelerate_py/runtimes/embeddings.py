@@ -7,9 +7,10 @@ like: texts that arrive together run together.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,18 +86,15 @@ class EmbeddingRuntime:
         self.device = device
         self.dtype = dtype
         self.prompts = prompts
-        self.max_tokens = min(tokenizer.max_tokens or cutter.max_tokens, encoder.max_positions or cutter.max_tokens)
+        self.max_tokens = tokenizer.max_tokens
         self._default_prompt = default_prompt
         self._include_prompt = include_prompt
         self._normalizes = encoder.normalizes
         self._tokenizer = tokenizer
         self._prompt_lengths: dict[str, int] = {}
-        padding: dict[str, Any] = {
-            "pad_id": tokenizer.pad_id, "pad_type_id": tokenizer.pad_type_id, "pad_left": tokenizer.pad_left
-        }  # fmt: skip
 
         def forward(texts: Sequence[tuple[Encoded, int]]) -> Any:
-            return encoder.forward(texts, **padding)
+            return encoder.forward(texts, pad_id=tokenizer.pad_id, pad_type_id=tokenizer.pad_type_id)
 
         # One word through the whole chain: it proves that the parts fit, and its vector tells the size.
         try:
@@ -112,9 +110,11 @@ class EmbeddingRuntime:
             max_tokens=self.max_tokens,
         )
         self._scheduler = BatchScheduler(steps, cutter)
-        # Ends the threads of a runtime that nobody closed, at the latest when the interpreter exits. The scheduler
-        # holds no reference to the runtime, so an abandoned one can be collected.
-        self._finalizer = weakref.finalize(self, self._scheduler.close)
+        # The scheduler holds no reference to the runtime, so one that nobody closed can be collected; its threads end
+        # then, or when the interpreter exits.
+        self._finalizer = weakref.finalize(self, _abandon, self._scheduler)
+        self._finalizer.atexit = False
+        atexit.register(self._scheduler.close)
 
     @classmethod
     def load(
@@ -229,12 +229,12 @@ class EmbeddingRuntime:
 
     async def aclose(self) -> None:
         """Fail what waits, let running batches finish, end the threads. Later calls raise RuntimeUnavailable."""
-        self._finalizer.detach()
+        self._forget_exit()
         await self._scheduler.aclose()
 
     def close(self) -> None:
         """As :meth:`aclose`, blocking."""
-        self._finalizer.detach()
+        self._forget_exit()
         self._scheduler.close()
 
     async def __aenter__(self) -> Self:
@@ -247,6 +247,10 @@ class EmbeddingRuntime:
 
     def __repr__(self) -> str:
         return f"<EmbeddingRuntime {self.name} on {self.device} in {self.dtype}, {self.dimensions} dimensions>"
+
+    def _forget_exit(self) -> None:
+        self._finalizer.detach()
+        atexit.unregister(self._scheduler.close)
 
     def _submit(
         self, texts: Sequence[str], prompt_name: str | None, normalize: bool | None, dimensions: int | None, cut: bool
@@ -303,12 +307,21 @@ class _Finish:
         return vectors  # type: ignore[no-any-return]
 
 
-def _thread_setter(threads: int | None) -> Any:
+def _abandon(scheduler: BatchScheduler) -> None:
+    # The garbage collector may come by in any thread, one of the scheduler's own that holds its lock among them: that
+    # thread cannot wait for the others.
+    atexit.unregister(scheduler.close)
+    threading.Thread(target=scheduler.close, name="embed_close", daemon=True).start()
+
+
+def _thread_setter(threads: int | None) -> Callable[[], None]:
+    """What a forward thread does first: use so many threads of torch's (None leaves them as they are)."""
+    if threads is None:
+        return lambda: None
+    torch = require("torch")
+    before = torch.get_num_threads()
+
     def start() -> None:
-        if threads is None:
-            return
-        torch = require("torch")
-        before = torch.get_num_threads()
         torch.set_num_threads(threads)
         # The setting holds for the calling thread and is what threads to come begin with. Only the former is meant:
         # set from another thread, the latter goes back, and the program's own use of torch is as it was.

@@ -67,13 +67,13 @@ class EncoderModel:
                 return positions - padding - 1
         return positions
 
-    def forward(self, texts: Sequence[tuple[Encoded, int]], *, pad_id: int, pad_type_id: int, pad_left: bool) -> Tensor:
+    def forward(self, texts: Sequence[tuple[Encoded, int]], *, pad_id: int, pad_type_id: int) -> Tensor:
         """Vectors of shape ``(len(texts), dimensions)``, float32, on the device and perhaps still being computed.
 
         Args:
             texts: tokens of each text, and how many at its start pooling leaves out.
         """
-        ids, types, attention, included = self._pad(texts, pad_id, pad_type_id, pad_left)
+        ids, types, attention, included = self._pad(texts, pad_id, pad_type_id)
         torch, device = self._torch, self._device
         with torch.inference_mode():
             mask = torch.from_numpy(attention).to(device, non_blocking=True)
@@ -92,7 +92,10 @@ class EncoderModel:
         array: NDArray[np.float32] = vectors.cpu().numpy()
         return array
 
-    def _pad(self, texts: Sequence[tuple[Encoded, int]], pad_id: int, pad_type_id: int, pad_left: bool) -> Any:
+    # On the right, whatever the tokenizer's padding_side: positions then start at the text, so that a vector does not
+    # depend on what else is in the batch. (On the left they do not, in models that count positions absolutely. A
+    # decoder's tokens never see what is to their right.)
+    def _pad(self, texts: Sequence[tuple[Encoded, int]], pad_id: int, pad_type_id: int) -> Any:
         np = self._numpy
         # A tokenizer without special tokens makes nothing of an empty text: one position of padding stands for it.
         width = max(1, *(len(encoded.ids) for encoded, _ in texts))
@@ -103,13 +106,12 @@ class EncoderModel:
         included = attention.copy() if any(skipped for _, skipped in texts) else attention
         for row, (encoded, skipped) in enumerate(texts):
             length = len(encoded.ids)
-            start = width - length if pad_left else 0
-            ids[row, start : start + length] = encoded.ids
-            attention[row, start : start + length] = True
+            ids[row, :length] = encoded.ids
+            attention[row, :length] = True
             if types is not None:
-                types[row, start : start + length] = encoded.type_ids
+                types[row, :length] = encoded.type_ids
             if included is not attention:
-                included[row, start + skipped : start + length] = True
+                included[row, skipped:length] = True
         return ids, types, attention, included
 
     def _load(self, dtype: str) -> Any:

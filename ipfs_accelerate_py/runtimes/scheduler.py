@@ -15,6 +15,7 @@ import os
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -62,7 +63,9 @@ class Steps:
 
 
 class _Request(Flow):
-    __slots__ = ("arrived", "encoded", "finish", "future", "left", "rows", "skip", "texts", "tokens", "truncate")
+    __slots__ = (
+        "__weakref__", "arrived", "encoded", "finish", "future", "left", "rows", "skip", "texts", "tokens", "truncate"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -130,7 +133,9 @@ class BatchScheduler:
             self._requests[request] = None
             self._to_tokenise.append(request)
             self._tokenise_turn.notify()
-        request.future.add_done_callback(lambda future: self._forget(request) if future.cancelled() else None)
+        # Weak, or texts and vectors would stay in a cycle with the future until the garbage collector comes by.
+        waiting = weakref.ref(request)
+        request.future.add_done_callback(lambda future: self._forget(waiting()) if future.cancelled() else None)
         return request.future
 
     def snapshot(self) -> dict[str, Any]:
@@ -150,15 +155,15 @@ class BatchScheduler:
     def close(self) -> None:
         """Fail what waits, let batches in flight finish, and end the threads. May be called again."""
         self._stop()
+        self._ended.result()
         for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join()
+            thread.join()
 
     async def aclose(self) -> None:
         """As :meth:`close`, without blocking the event loop while the last batch finishes."""
         self._stop()
         await asyncio.shield(asyncio.wrap_future(self._ended))
-        self.close()
+        self.close()  # Waits for nothing any more.
 
     # --- threads --------------------------------------------------------------------------------------------------
 
@@ -277,6 +282,9 @@ class BatchScheduler:
                 continue
             for item, row in zip(batch, rows, strict=True):
                 self._deliver(_owner(item), item.index, row)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
         # Texts that were being tokenised or run when the scheduler closed, and whose request can no longer be whole.
         for request in list(self._requests):
             self._fail(request, RuntimeUnavailable(_CLOSED))
@@ -312,9 +320,9 @@ class BatchScheduler:
         if request.future.set_running_or_notify_cancel():
             request.future.set_exception(error)
 
-    def _forget(self, request: _Request) -> None:
+    def _forget(self, request: _Request | None) -> None:
         with self._lock:
-            if self._requests.pop(request, self) is None:
+            if request is not None and self._requests.pop(request, self) is None:
                 self._cutter.discard(request)
                 self._counts["cancelled"] += 1
 

@@ -16,6 +16,10 @@ __all__ = ["Encoded", "TextEncoder"]
 # transformers marks "no limit" by a number of this order.
 _NO_LIMIT = 1_000_000
 
+# What holds where neither folder nor tokenizer nor model sets a limit (T5 and its relative positions): work grows with
+# the square of the length, so somebody must.
+_LIMIT_OF_LAST_RESORT = 8192
+
 # A text of more characters than this per token of the limit is tokenised from its beginning only, when that fills the
 # limit. Else one text of ten megabytes holds up everybody for seconds, all but 256 of its tokens being thrown away.
 _CHARACTERS_PER_TOKEN = 32
@@ -65,26 +69,24 @@ class TextEncoder:
                 f"model {folder.name!r} cannot be served: its tokenizer does not load: {exc}"
             ) from exc
         limits = [tokenizer.model_max_length, max_positions or _NO_LIMIT]
-        #: Longest input in tokens, special tokens counted; None where neither tokenizer nor model sets a limit.
-        self.max_tokens: int | None = min((int(limit) for limit in limits if limit < _NO_LIMIT), default=None)
+        #: Longest input in tokens, special tokens counted.
+        self.max_tokens = min((int(limit) for limit in limits if limit < _NO_LIMIT), default=_LIMIT_OF_LAST_RESORT)
         self.pad_id: int = tokenizer.pad_token_id or 0
         self.pad_type_id: int = getattr(tokenizer, "pad_token_type_id", 0)
-        self.pad_left: bool = tokenizer.padding_side == "left"
         self._enough: int | None = None
         self._special_ids = frozenset(tokenizer.all_special_ids)
         self._typed = "token_type_ids" in tokenizer.model_input_names
         self._tokenizer = tokenizer
         self._compiled: Any = getattr(tokenizer, "backend_tokenizer", None) if tokenizer.is_fast else None
-        if folder.lower_case:
-            self._lower_case()
+        self._lower = folder.lower_case
         if self._compiled is not None:
+            if folder.lower_case:
+                self._lower_case()
             # A tokenizer.json carries the padding and truncation of whoever saved it.
             self._compiled.no_padding()
-            self._compiled.no_truncation()
-            if self.max_tokens is not None:
-                self._compiled.enable_truncation(self.max_tokens, direction=tokenizer.truncation_side)
-                if tokenizer.truncation_side == "right":
-                    self._enough = self.max_tokens * _CHARACTERS_PER_TOKEN
+            self._compiled.enable_truncation(self.max_tokens, direction=tokenizer.truncation_side)
+            if tokenizer.truncation_side == "right":
+                self._enough = self.max_tokens * _CHARACTERS_PER_TOKEN
             self._own_tokens = self._compiled.num_special_tokens_to_add(False)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
@@ -122,16 +124,14 @@ class TextEncoder:
         return text[:end] if end > 0 else text
 
     def _encode_slowly(self, text: str) -> Encoded:
+        text = text.lower() if self._lower else text
         whole = self._tokenizer(text, verbose=False)
         full_length = len(whole["input_ids"])
-        if self.max_tokens is not None and full_length > self.max_tokens:
+        if full_length > self.max_tokens:
             whole = self._tokenizer(text, truncation=True, max_length=self.max_tokens, verbose=False)
         return Encoded(whole["input_ids"], whole.get("token_type_ids") if self._typed else None, full_length)
 
     def _lower_case(self) -> None:
-        if self._compiled is None:
-            self._tokenizer.do_lower_case = True
-            return
         normalizers = require("tokenizers").normalizers
         present = self._compiled.normalizer
         # A BERT normaliser lower-cases in the middle of other work; doing it first is what sentence-transformers does.

@@ -231,7 +231,7 @@ class Connection(asyncio.Protocol):
         try:
             await self._send(items, close)
         except Exception:
-            self.abort()  # a fault or a `reply` of the user's went wrong: the loop reports it, and nobody waits for more
+            self.abort()  # the loop reports what went wrong, and no client waits for the rest
             raise
 
     async def _send(self, items: Iterator[WireItem], close: bool) -> None:

@@ -223,7 +223,7 @@ def _convert(word: str, name: str, hint: Any, value: str) -> Any:
                 converted = kind(value)
             except ValueError:
                 continue
-            if kind is not float or math.isfinite(converted):
+            if not isinstance(converted, float) or math.isfinite(converted):
                 return converted
     wanted = " or ".join(_KINDS[kind] for kind in kinds if kind is not type(None))
     raise ValueError(f"Fault {word!r}: {name} must be {wanted}; got {value!r}.")

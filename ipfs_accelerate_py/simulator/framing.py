@@ -1,4 +1,4 @@
-"""An answer as bytes: HTTP/1.1 heads and bodies, SSE and JSON-lines events."""
+"""An answer as bytes: HTTP/1.1 heads and bodies, SSE events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from .wire import Answer, Event, Raw, Request, Sleep, WireItem
 
-__all__ = ["body_items", "frame", "head", "http_date", "json_line", "sized", "sse", "whole"]
+__all__ = ["body_items", "frame", "head", "http_date", "sized", "sse", "whole"]
 
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -44,11 +44,6 @@ def sse(event: Event) -> bytes:
     if event.name:
         return b"event: %b\ndata: %b\n\n" % (event.name.encode(), event.data)
     return b"data: %b\n\n" % event.data
-
-
-def json_line(event: Event) -> bytes:
-    """An event as one line of JSON."""
-    return event.data + b"\n"
 
 
 def head(answer: Answer, *, length: int | None, chunked: bool, close: bool) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from .text import generate, unit
@@ -10,6 +11,8 @@ __all__ = ["example"]
 
 #: Optional properties are left out below this depth, which is what ends schemas that refer to themselves.
 _DEEP: Final = 4
+#: A schema may ask for no more items or characters than this.
+_MOST: Final = 10_000
 _FORMATS: Final = {
     "date-time": "2026-01-02T03:04:05Z",
     "date": "2026-01-02",
@@ -73,14 +76,14 @@ class _Maker:
         if kind == "object":
             return self._object(schema, source, depth)
         if kind == "array":
-            least = schema.get("minItems", 1 if depth <= _DEEP else 0)
-            count = min(max(least, 0), schema.get("maxItems", least))
+            count = int(_number(schema, "minItems", 1 if depth <= _DEEP else 0))
+            count = min(count, int(_number(schema, "maxItems", count)), _MOST)
             items = schema.get("items", {"type": "string"})
             return [self.make(items, source + b"/%d" % index, depth + 1) for index in range(count)]
         if kind == "string":
             return self._string(schema, source)
         if kind in ("integer", "number"):
-            return self._number(schema, source, whole=kind == "integer")
+            return self._between(schema, source, whole=kind == "integer")
         if kind == "boolean":
             return unit(source, self._seed) < 0.5
         return None
@@ -104,21 +107,17 @@ class _Maker:
         if known is not None:
             return known
         text = "".join(generate(source, 2, self._seed))
-        least, most = schema.get("minLength", 0), schema.get("maxLength")
-        text = text.ljust(least, "x") if least else text
-        return text if most is None else text[:most]
+        text = text.ljust(min(int(_number(schema, "minLength", 0)), _MOST), "x")
+        return text[: int(_number(schema, "maxLength", len(text)))]
 
-    def _number(self, schema: dict[str, Any], source: bytes, *, whole: bool) -> float | int:
-        low, high = schema.get("minimum"), schema.get("maximum")
-        step = schema.get("multipleOf") or (1 if whole else None)
+    def _between(self, schema: dict[str, Any], source: bytes, *, whole: bool) -> float | int:
+        step = _number(schema, "multipleOf", 0) or (1 if whole else 0)
         margin = step or 1e-3
-        if schema.get("exclusiveMinimum") is not None and not isinstance(schema["exclusiveMinimum"], bool):
-            low = schema["exclusiveMinimum"] + margin
-        if schema.get("exclusiveMaximum") is not None and not isinstance(schema["exclusiveMaximum"], bool):
-            high = schema["exclusiveMaximum"] - margin
-        if low is None:
-            low = 0 if high is None or high >= 0 else high - 100
-        if high is None:
+        high = min(_number(schema, "maximum", math.inf), _number(schema, "exclusiveMaximum", math.inf) - margin)
+        low = max(_number(schema, "minimum", -math.inf), _number(schema, "exclusiveMinimum", -math.inf) + margin)
+        if math.isinf(low):
+            low = 0 if high >= 0 else high - 100
+        if math.isinf(high):
             high = low + 100
         value = low + unit(source, self._seed) * (high - low)
         if step:
@@ -137,6 +136,12 @@ class _Maker:
 
     def _target(self, schema: Any) -> Any:
         return self._resolve(schema["$ref"]) if isinstance(schema, dict) and "$ref" in schema else schema
+
+
+def _number(schema: dict[str, Any], name: str, default: float) -> float:
+    """A bound of the schema, or the default where there is none that makes sense."""
+    value = schema.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
 def _merged(parts: list[Any], whole: dict[str, Any]) -> dict[str, Any]:

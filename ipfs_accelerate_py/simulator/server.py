@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote
 
 import msgspec
 
 from .connection import Connection
 from .faults import Fault
 from .limits import Limiter
+from .plan import Plan
+from .ports import reserve
 from .services import service as find_service
-from .wire import Answer, Refused, Request, Settings, key_label
+from .wire import Answer, Problem, Refused, Request, Settings, key_label
 
 __all__ = ["Simulator"]
 
@@ -119,9 +120,7 @@ class Simulator:
         self._held: set[int] = set()
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._script: deque[Fault] = deque()
-        self._always: list[tuple[Fault, Callable[[Request], bool] | None]] = []
-        self._random: tuple[float, tuple[Fault, ...], random.Random] | None = None
+        self.plan = Plan()
         self._server: asyncio.Server | None = None
         self._holder: socket.socket | None = None
         self._down = False
@@ -151,7 +150,7 @@ class Simulator:
         if self._server is not None:
             raise RuntimeError("The simulator is running already.")
         self._loop = asyncio.get_running_loop()
-        self._holder, self.port = _reserve(self.host, self.port)
+        self._holder, self.port = reserve(self.host, self.port)
         try:
             await self._listen()
         except BaseException:
@@ -202,42 +201,19 @@ class Simulator:
 
     def script(self, *faults: Fault | str) -> None:
         """Play these in order, one for each request that comes, before anything else. Text is parsed."""
-        self._script.extend(_fault(fault) for fault in faults)
+        self.plan.script(faults)
 
     def always(self, *faults: Fault | str, when: Callable[[Request], bool] | None = None) -> None:
         """Play these together on every request that the script leaves over; with ``when``, on those it is true of."""
-        self._always.extend((_fault(fault), when) for fault in faults)
+        self.plan.always(faults, when)
 
     def random(self, rate: float, faults: Iterable[Fault | str], seed: int = 0) -> None:
         """Play one of the faults on this share (0 to 1) of the requests that script and ``always`` leave over."""
-        chosen = tuple(_fault(fault) for fault in faults)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate must be between 0 and 1; got {rate}")
-        if not chosen:
-            raise ValueError("faults must name at least one fault")
-        self._random = (rate, chosen, random.Random(seed))
+        self.plan.random(rate, faults, seed)
 
     def clear(self) -> None:
         """Forget every fault; requests under way keep theirs."""
-        self._script.clear()
-        self._always.clear()
-        self._random = None
-
-    def _take(self, request: Request) -> Fault | None:
-        fault: Fault | None = None
-        if self._script:
-            fault = self._script.popleft()
-        else:
-            matching = [fault for fault, when in self._always if when is None or when(request)]
-            if matching:
-                fault = matching[0]
-                for more in matching[1:]:
-                    fault = fault + more
-            elif self._random is not None:
-                rate, faults, rng = self._random
-                if rng.random() < rate:
-                    fault = rng.choice(faults)
-        return None if fault is None or fault.healthy else fault
+        self.plan = Plan()
 
     def down(self, seconds: float | None = None) -> None:
         """Reset every connection and refuse new ones for this long, or until :meth:`up`."""
@@ -291,6 +267,8 @@ class Simulator:
         for name in _SECRET_HEADERS & headers.keys():
             headers[name] = f"<{key or 'redacted'}>"
         path, _, query = url.decode("latin-1").partition("?")
+        if "%" in path:
+            path = unquote(path)
         request = Request(number, method, path, query, headers, key=key, t_start=self.clock())
         recalled = self._recall(method, url, raw)
         if recalled is not None:
@@ -309,7 +287,7 @@ class Simulator:
         answer, latency = self._answer(request, credential, renew)
         if answer.renew is not None and len(raw) <= _MEMO_BODY:
             self._memo[method, url, raw] = (request.body, answer.renew)
-        fault = self._take(request)
+        fault = self.plan.take(request)
         if fault is not None:
             request.fault = str(fault)
             answer = fault.edit(answer, request, self.service)
@@ -346,6 +324,12 @@ class Simulator:
             latency = self.latency
         except Refused as refused:
             answer, latency = service.refuse(refused.problem), 0.0
+        except Exception as error:  # a `reply` of the user's, most likely; the loop's handler reports it
+            self.loop.call_exception_handler({"message": "The simulator could not answer", "exception": error})
+            problem = Problem(
+                500, f"The simulator could not answer: {type(error).__name__}: {error}", "simulator_error"
+            )
+            answer, latency = service.refuse(problem), 0.0
         if limited:
             answer.headers += service.limit_headers(limiter.states(request.key))
         return answer, latency
@@ -377,10 +361,6 @@ class Simulator:
         return label
 
 
-def _fault(fault: Fault | str) -> Fault:
-    return Fault.parse(fault) if isinstance(fault, str) else fault
-
-
 def _key_names(keys: Iterable[str] | Mapping[str, str] | None) -> dict[str, str] | None:
     """Names by value, which is the way they are looked up."""
     if keys is None:
@@ -390,32 +370,3 @@ def _key_names(keys: Iterable[str] | Mapping[str, str] | None) -> dict[str, str]
     if isinstance(keys, Mapping):
         return {value: name for name, value in keys.items()}
     return {value: key_label(value) for value in keys}
-
-
-def _reserve(host: str, port: int) -> tuple[socket.socket | None, int]:
-    """Hold the port for as long as the simulator lives, so that it can stop listening and have the port again.
-
-    On Linux a second socket may be bound to an address whose first one does not listen, if both allow reuse. Where the
-    system does not have it so, the port is merely chosen.
-    """
-    if os.name != "posix":  # reuse means something else elsewhere
-        return None, port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    holder = socket.socket(family, socket.SOCK_STREAM)
-    probe = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        for sock in (holder, probe):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((host, port))
-        port = holder.getsockname()[1]
-        try:
-            probe.bind((host, port))
-        except OSError:
-            holder.close()
-            return None, port
-        return holder, port
-    except BaseException:
-        holder.close()
-        raise
-    finally:
-        probe.close()

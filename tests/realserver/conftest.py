@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from . import tiny_model
-from .processes import healthy, running
+from .processes import PROGRAM, healthy, running
 
 
 def _environment(hf_home: Path) -> dict[str, str]:
@@ -69,7 +69,7 @@ def gateway(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "ipfs_accelerate_py.cli", "serve", "--config", str(config)]
+    command = [PROGRAM, "serve", "--config", str(config)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
 

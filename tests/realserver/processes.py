@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+#: Our own command, as installing the package puts it beside the interpreter.
+PROGRAM = str(Path(sys.executable).with_name("ipfs-accelerate"))
 
 _STOP_SECONDS = 10.0
 

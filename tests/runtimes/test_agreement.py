@@ -32,6 +32,7 @@ MIXED = [
     "much too long " * 5000,
     "x" * 20000,
     "seventy-seven " * 77,
+    " " * 20000 + "words after much white space",
 ]
 
 
@@ -151,6 +152,17 @@ def test_roberta_has_fewer_positions_than_its_config_says(
     close(answer.vectors[:1], reference(folder, [fits]))
 
 
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_a_vector_does_not_depend_on_its_batch(
+    transformer_folder: Any, tmp_path: Path, load: Any, reference: Any, kind: str
+) -> None:
+    # GPT-2 counts positions absolutely, and this one's tokenizer asks for padding on the left.
+    folder = tiny.legacy(transformer_folder(kind), tmp_path, pooling={})
+    texts = [text for text in tiny.TEXTS if text]
+    together = load(folder).embed_sync(texts).vectors
+    close(together, np.concatenate([reference(folder, [text]) for text in texts]))
+
+
 def test_an_empty_text_without_any_token(transformer_folder: Any, tmp_path: Path, load: Any) -> None:
     folder = tiny.legacy(transformer_folder("gpt2"), tmp_path, pooling={"pooling_mode_mean_tokens": True})
     answer = load(folder).embed_sync(["", "the fox", ""])
@@ -211,11 +223,12 @@ def test_a_tokenizer_that_is_plain_python(
 ) -> None:
     import transformers
 
-    folder = tiny.legacy(transformer_folder("bert"), tmp_path, pooling={})
-    theirs = reference(folder, tiny.TEXTS)
+    folder = tiny.legacy(transformer_folder("bert"), tmp_path, pooling={}, sentence_bert_config={"do_lower_case": True})
+    texts = [*tiny.TEXTS, "THE Fox"]
+    theirs = reference(folder, texts)
     # Few are left of these; that one is taken for another tests the same lines.
     monkeypatch.setattr(transformers.PreTrainedTokenizerFast, "is_fast", False)
     runtime: Any = load(folder)
-    answer = runtime.embed_sync(tiny.TEXTS)
+    answer = runtime.embed_sync(texts)
     close(answer.vectors, theirs)
     assert answer.tokens[4] == runtime.max_tokens == 40

@@ -48,6 +48,13 @@ def test_auto_takes_bfloat16_only_where_it_is_native(
     assert devices.choose_dtype(wanted, "cpu") == chosen
 
 
+@pytest.mark.parametrize(("native", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_on_cuda_the_device_is_asked(monkeypatch: pytest.MonkeyPatch, native: bool, chosen: str) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
+    assert devices.choose_dtype("auto", "cuda") == chosen
+
+
 def test_torch_is_asked_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(devices, "cpu_flags", lambda: frozenset())

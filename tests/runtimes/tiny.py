@@ -50,6 +50,7 @@ def transformer(kind: str, folder: Path) -> Path:
         config = transformers.GPT2Config(vocab_size=64, n_embd=SIZE, n_layer=2, n_head=4, n_positions=64)
         model = transformers.GPT2Model(config)
         special = {"pad": "[PAD]", "unk": "[UNK]"}
+        extra["padding_side"] = "left"
     elif kind == "t5":
         config = transformers.T5Config(vocab_size=64, d_model=SIZE, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
         model = transformers.T5Model(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,8 +108,18 @@ class RawClient:
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self.sock, data)
 
-    async def receive(self, *, quiet: float = 2.0, most: int = 1 << 30, to_end: bool = False) -> Got:
-        """Read an answer: to its end by HTTP, or the connection's, or until nothing came for ``quiet`` seconds."""
+    async def receive(
+        self,
+        *,
+        done: Callable[[Got], bool] | None = None,
+        most: int = 1 << 30,
+        to_end: bool = False,
+        quiet: float = 5.0,
+    ) -> Got:
+        """Read an answer to its end by HTTP (not where ``to_end``), or to that of the connection.
+
+        Or until it is ``done``, or ``most`` bytes have come, or none for ``quiet`` seconds.
+        """
         raw = bytearray()
         self.pieces = []
         while True:
@@ -125,20 +136,38 @@ class RawClient:
             self.pieces.append(data)
             if len(raw) >= most:
                 return Got(bytes(raw), "open")
-            if not to_end:
+            if done is not None or not to_end:
                 got, whole = _understand(bytes(raw), "whole")
-                if whole:
+                if whole and not to_end:
                     return got
+                if done is not None and done(got):
+                    got.end = "open"
+                    return got
+
+    async def nothing_more(self) -> None:
+        """Raises where anything comes, or the connection ends, in the next moment."""
+        rest = await self.receive(quiet=0.03)
+        assert (rest.raw, rest.end) == (b"", "open")
 
 
 async def ask(
     sim: Simulator, body: Any = CHAT, path: str = "/v1/chat/completions", *, method: str = "POST", **options: Any
 ) -> Got:
     """One request on a connection of its own."""
-    reading = {name: options.pop(name) for name in ("quiet", "most", "to_end") if name in options}
+    reading = {name: options.pop(name) for name in ("done", "most", "to_end") if name in options}
     async with RawClient(sim) as client:
         await client.send(request(body, path, method=method, **options))
         return await client.receive(**reading)
+
+
+async def ask_in_vain(sim: Simulator, body: Any, done: Callable[[Got], bool] | None = None) -> Got:
+    """One request whose answer stops at ``done`` (or never starts) with the connection left open."""
+    async with RawClient(sim) as client:
+        await client.send(request(body))
+        await until(lambda: sim.in_flight == 1)
+        got = Got(b"", "open") if done is None else await client.receive(done=done)
+        await client.nothing_more()
+        return got
 
 
 class Time:
@@ -157,7 +186,7 @@ class Time:
         await asyncio.sleep(0)
 
 
-async def until(condition: Any) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until the condition holds."""
     async with asyncio.timeout(2):
         while not condition():  # noqa: ASYNC110

@@ -25,6 +25,11 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
+def _answers(raw: bytes) -> int:
+    """How many answers came, the last of them whole."""
+    return raw.count(b"HTTP/1.1 200 OK") if raw.endswith((b"0\r\n\r\n", b"}")) else 0
+
+
 # --- HTTP --------------------------------------------------------------------------------------------------------
 
 
@@ -32,9 +37,7 @@ async def test_pipelined_requests_are_answered_in_order(sim: Simulator) -> None:
     async with RawClient(sim) as client:
         many = [request({**(STREAM if number % 3 == 0 else CHAT), "model": f"m{number}"}) for number in range(30)]
         await client.send(b"".join(many))
-        data = b""
-        while data.count(b"HTTP/1.1 200 OK") < 30 or not data.endswith((b"0\r\n\r\n", b"}")):
-            data += (await client.receive(quiet=0.05, to_end=True)).raw
+        data = (await client.receive(to_end=True, done=lambda got: _answers(got.raw) == 30)).raw
     found = [part.partition(b'"model":"')[2].partition(b'"')[0].decode() for part in data.split(b"HTTP/1.1")[1:]]
     assert found == [f"m{number}" for number in range(30)]
 
@@ -54,9 +57,7 @@ async def test_thousands_of_pipelined_requests_pause_reading_and_are_all_answere
         sim.script(Fault.latency(0.01))
         small = request(None, "/v1/models", method="GET")
         sending = asyncio.create_task(client.send(small * 2000))
-        count = 0
-        while count < 2000:
-            count += (await client.receive(to_end=True, most=100_000, quiet=0.05)).raw.count(b"HTTP/1.1 200")
+        await client.receive(to_end=True, done=lambda got: _answers(got.raw) == 2000)
         await sending
         assert len(sim.requests) == 2000
 
@@ -83,9 +84,7 @@ async def test_connection_close_and_http_1_0(sim: Simulator) -> None:
 async def test_head_has_the_length_and_no_body(sim: Simulator) -> None:
     async with RawClient(sim) as client:
         await client.send(request(None, "/v1/models", method="HEAD") + request(None, "/v1/models", method="GET"))
-        raw = b""
-        while raw.count(b"HTTP/1.1 200") < 2 or not raw.endswith(b"}"):
-            raw += (await client.receive(quiet=0.05, to_end=True)).raw
+        raw = (await client.receive(to_end=True, done=lambda got: _answers(got.raw) == 2)).raw
     first, second = raw.split(b"HTTP/1.1 ")[1:]
     assert first.endswith(b"\r\n\r\n")
     length = first.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
@@ -98,7 +97,8 @@ async def test_chunked_request_bodies_and_expect_continue(sim: Simulator) -> Non
         await client.send(
             b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n"
         )
-        assert (await client.receive(quiet=0.05)).raw == b"HTTP/1.1 100 Continue\r\n\r\n"
+        got = await client.receive(done=lambda got: got.status == 100)
+        assert got.raw == b"HTTP/1.1 100 Continue\r\n\r\n"
         await client.send(b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (body[:5], len(body) - 5, body[5:]))
         assert (await client.receive()).status == 200
 
@@ -181,6 +181,16 @@ async def test_settings_may_change_while_it_runs(sim: Simulator) -> None:
     assert (await ask(sim, STREAM)).tokens == ["As", " told,", " exactly."]
     sim.configure(reply=lambda body: body["messages"][-1]["content"].upper())
     assert (await ask(sim)).json["choices"][0]["message"]["content"] == "HELLO"
+
+
+async def test_a_reply_that_fails_is_answered_and_reported(sim: Simulator) -> None:
+    reported: list[str] = []
+    sim.loop.set_exception_handler(lambda _, context: reported.append(str(context["exception"])))
+    sim.configure(reply=lambda body: body["nothing"])
+    got = await ask(sim)
+    assert (got.status, got.json["error"]["type"]) == (500, "simulator_error")
+    assert reported == ["'nothing'"]
+    assert sim.in_flight == 0
 
 
 # --- clients that go away ----------------------------------------------------------------------------------------

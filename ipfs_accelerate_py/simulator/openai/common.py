@@ -101,7 +101,11 @@ def chosen_tools(body: dict[str, Any], asked: str | None, *, nested: bool) -> li
     an_array("tools", given)
     tools = [tool for index, item in enumerate(given) if (tool := _tool(f"tools[{index}]", item, nested)) is not None]
     if isinstance(choice, dict):
-        forced = choice.get("function", {}).get("name") if nested else choice.get("name")
+        place = choice
+        if nested and choice.get("function") is not None:
+            place = choice["function"]
+            an_object("tool_choice.function", place)
+        forced = place.get("name")
         if forced is not None:
             named = [tool for tool in tools if tool.name == forced]
             if not named:

@@ -35,7 +35,7 @@ _RULES: Final[Rules] = {
     "background": a_boolean,
     "include": an_array,
     "instructions": a_string,
-    "max_output_tokens": an_integer(1),
+    "max_output_tokens": an_integer(16),
     "metadata": an_object,
     "parallel_tool_calls": a_boolean,
     "previous_response_id": a_string,

@@ -1,0 +1,491 @@
+"""HTTP/1.1 for the gateway: what stands between the socket and the ASGI application.
+
+A protocol class for uvicorn, on httptools, in the place of uvicorn's own: a gateway on the open network needs limits
+that uvicorn has not (size of the head, slow senders, readers who do not read), refusals in OpenAI's error shape, and it
+must hear at once that a client has left. It is leaner too: head and body of an answer are one write, and nothing is
+checked that this package has just written.
+
+Beside ASGI's own keys a scope has the extension ``ipfs_accelerate.disconnect``: a function that takes a callback to be
+called when the client leaves before its answer is complete. An application that registers one needs no task that waits
+in ``receive()``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+
+from ipfs_accelerate_py.gateway.exchange import Exchange, head_bytes
+from ipfs_accelerate_py.dialects.openai_answers import error_body
+from ipfs_accelerate_py.types import new_request_id
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+__all__ = ["DISCONNECT", "ConnectionLimits", "HttpProtocol", "Watchdog"]
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+#: Name of the extension in ``scope["extensions"]``.
+DISCONNECT = "ipfs_accelerate.disconnect"
+
+#: After an answer that came before the end of its request, what is still sent is read and dropped for this long
+#: (seconds) and up to this size (bytes): to close at once would reset the connection, and the answer be lost with it.
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 16 * 1024 * 1024
+
+_NEVER = math.inf
+#: Request targets seen, with their parts; a gateway has few. More than this many are parsed each time.
+_MOST_TARGETS = 256
+_NOTABLE = frozenset({b"host", b"transfer-encoding", b"expect"})
+
+_Target = tuple[str, bytes, bytes]
+
+
+class ConnectionLimits(msgspec.Struct, frozen=True):
+    """Limits of one connection: bytes of a request's head, and seconds.
+
+    ``header`` and ``body`` are for the whole of each, so that a sender of one byte a minute gains nothing by it;
+    ``keep_alive`` is the wait for the next request; ``write`` how long a client may leave an answer unread.
+    """
+
+    head_bytes: int = 32 * 1024
+    header: float = 10.0
+    body: float = 60.0
+    keep_alive: float = 75.0
+    write: float = 120.0
+
+
+class Watchdog:
+    """Looks at all connections' deadlines now and then: one timer, where a timer each would be set for every wait."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._interval = min(1.0, min(limits.header, limits.body, limits.keep_alive, limits.write) / 4)
+        self._watched: set[HttpProtocol] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, connection: HttpProtocol) -> None:
+        self._watched.add(connection)
+        if self._timer is None:
+            self._arm(connection.loop)
+
+    def forget(self, connection: HttpProtocol) -> None:
+        self._watched.discard(connection)
+        if not self._watched and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._interval, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._arm(loop)
+        now = loop.time()
+        for connection in [each for each in self._watched if each.deadline <= now]:
+            connection.expired(now)
+
+
+class _Refusal(Exception):  # noqa: N818  # an answer on its way out of the parser, not an error of ours
+    """Raised inside the parser's callbacks: answer so and close."""
+
+    def __init__(self, status: int, message: str, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection. Requests that come before the last one is answered wait their turn, and are answered in order."""
+
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        watchdog: Watchdog,
+        refused: Callable[[int], None],
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """``refused`` is told the status of what is refused here and never reaches the application.
+
+        The rest is what uvicorn gives to its protocol classes.
+        """
+        self.loop = _loop or asyncio.get_running_loop()
+        self.app: App = cast(App, config.loaded_app)
+        self.tasks = server_state.tasks
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        #: Instant of the loop's clock from which this connection has had its time; `expired` says for what.
+        self.deadline = _NEVER
+        self._state = server_state
+        self._app_state = app_state
+        self._limits = limits
+        self._watchdog = watchdog
+        self._refused = refused
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int] | None = None
+        # The request being read.
+        self._in_head = False
+        self._in_body = False
+        self._head_size = 0
+        self._read_size = 0
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._notable: dict[bytes, bytes] = {}
+        self._upgrade = False
+        self._incoming: Exchange | None = None
+        self._refusal: _Refusal | None = None
+        # What is answered.
+        self._current: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._last = False  # no further request is read
+        self._lingering = False
+        self._dropped = 0
+        self._reading_paused = False
+        self._writable: asyncio.Future[None] | None = None
+
+    # --- asyncio.Protocol ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._client = _address(transport.get_extra_info("peername"))
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._state.connections.add(cast(Any, self))
+        self.deadline = self.loop.time() + self._limits.keep_alive
+        self._watchdog.watch(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watchdog.forget(self)
+        self._state.connections.discard(cast(Any, self))
+        self.deadline = _NEVER
+        self._last = True
+        self.resume_writing()
+        exchanges = [self._current, self._incoming, *self._waiting]
+        self._current = self._incoming = None
+        self._waiting.clear()
+        for exchange in exchanges:
+            if exchange is not None:
+                exchange.client_left()
+        self._parser = None  # it holds this object, and this object held it
+
+    def data_received(self, data: bytes) -> None:
+        if self._last and self._incoming is None:
+            if self._lingering:
+                self._dropped += len(data)
+                if self._dropped > LINGER_BYTES:
+                    self.transport.abort()
+            return
+        self._read_size = len(data)
+        self._head_size += self._read_size
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._without_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._unreadable(error)
+            return
+        if self._in_head:
+            if self._head_size > self._limits.head_bytes:
+                self.refuse(_too_large(self._limits.head_bytes))
+            elif self.deadline == _NEVER:
+                self.deadline = self.loop.time() + self._limits.header
+        elif self._in_body and self.deadline == _NEVER:
+            self.deadline = self.loop.time() + self._limits.body
+
+    def eof_received(self) -> bool:
+        return False  # a client that has shut its sending side has left, for all that a server can tell
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self.loop.create_future()
+            self.deadline = self.loop.time() + self._limits.write
+
+    def resume_writing(self) -> None:
+        waiter, self._writable = self._writable, None
+        if waiter is not None:
+            self.deadline = self.loop.time() + LINGER_SECONDS if self._lingering else _NEVER
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def shutdown(self) -> None:
+        """The server stops: close when idle, and else after the answers under way (uvicorn calls this)."""
+        self._last = True
+        if self._current is None and not self._lingering:
+            self._close()
+
+    # --- httptools -----------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_size = 0
+        self._url = b""
+        self._headers = []
+        self._notable = {}
+        if self._writable is None:
+            self.deadline = _NEVER
+
+    def on_url(self, url: bytes) -> None:
+        self._url = self._url + url if self._url else url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: nobody here has a use for it, and it must not change a head that was judged already
+        name = name.lower()
+        if name in _NOTABLE:
+            if name in self._notable:
+                raise self._no(400, f"The request has more than one {name.decode()!r} header.", "invalid_request")
+            self._notable[name] = value
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        most = self._limits.head_bytes
+        if (self._read_size > most or self._head_size > most) and self._exact_head_size() > most:
+            raise self._no_refusal(_too_large(most))
+        parser = self._parser
+        version: str = parser.get_http_version()
+        self._check(version)
+        if parser.should_upgrade():
+            self._upgrade = True  # no upgrade is offered here, and a client may not insist: see _without_upgrade
+            return
+        method: str = parser.get_method().decode("ascii")
+        path, raw_path, query = _TARGETS.get(self._url) or self._target()
+        keep_alive = version == "1.1" and parser.should_keep_alive()
+        exchange = Exchange(self, method, version == "1.1", keep_alive, self._notable.get(b"expect") is not None)
+        exchange.scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._client,
+            "server": self._server,
+            "state": self._app_state.copy(),
+            "extensions": {DISCONNECT: exchange.on_disconnect},
+        }
+        self._incoming = exchange
+        self._in_body = True
+        if self._current is None:
+            self._current = exchange
+            exchange.start()
+        else:
+            self._waiting.append(exchange)
+            self.pause_reading()
+
+    def _exact_head_size(self) -> int:
+        return len(self._url) + sum([len(name) + len(value) + 4 for name, value in self._headers])
+
+    def on_body(self, body: bytes) -> None:
+        if self._incoming is not None:
+            self._incoming.feed(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        if self._writable is None:
+            self.deadline = _NEVER
+        exchange, self._incoming = self._incoming, None
+        if exchange is not None:
+            exchange.feed_end()
+            if not exchange.keep_alive:
+                self._last = True
+
+    # --- for the exchange ----------------------------------------------------------------------------------------
+
+    @property
+    def default_headers(self) -> bytes:
+        """The headers that uvicorn gives to every answer (the date), as they are written."""
+        headers = self._state.default_headers
+        if headers is not _default_headers[0]:
+            _default_headers[:] = (headers, head_bytes(headers))
+        return cast(bytes, _default_headers[1])
+
+    @property
+    def closing_after_this(self) -> bool:
+        return self._last and self._incoming is None and not self._waiting
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+    @property
+    def writable(self) -> asyncio.Future[None] | None:
+        """What to wait for before more is written, or None."""
+        return self._writable
+
+    def answered(self, exchange: Exchange) -> None:
+        """The answer of the current exchange has been written."""
+        self._state.total_requests += 1
+        self._current = None
+        if self.transport.is_closing():
+            return
+        if self._incoming is exchange:
+            self._incoming = None
+            self._linger()
+        elif not exchange.keep_alive or (self._last and not self._waiting):
+            self._close()
+        elif self._waiting:
+            self._current = self._waiting.popleft()
+            self._current.start()
+        else:
+            if not self._in_head:
+                self.deadline = self.loop.time() + self._limits.keep_alive
+            self.resume_reading()
+
+    # --- refusals ------------------------------------------------------------------------------------------------
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed; the watchdog calls this."""
+        limits = self._limits
+        if self._lingering or self._writable is not None or self.transport.is_closing():
+            self.transport.abort()
+        elif self._in_head:
+            self.refuse(_Refusal(408, f"The request's head was not here after {limits.header:g} s.", "request_timeout"))
+        elif self._incoming is not None and self._reading_paused:
+            self.deadline = now + limits.body  # the wait is ours
+        elif self._incoming is not None:
+            self.refuse(_Refusal(408, f"The request's body was not here after {limits.body:g} s.", "request_timeout"))
+        elif self._current is None:
+            self._close()
+        else:
+            self.deadline = _NEVER
+
+    def refuse(self, refusal: _Refusal) -> None:
+        """Read no more, say why as soon as that can be said, and close."""
+        self._last = True
+        self._in_head = False
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None and incoming is self._current and not incoming.started:
+            # The application waits for the rest of this request, which will not come.
+            self._current = None
+            incoming.client_left()
+        elif incoming is not None and incoming is not self._current:
+            self._waiting.remove(incoming)
+        if self._current is not None:
+            # An answer is being written, and nothing may come in between: the connection ends with it, without a word.
+            if incoming is self._current:
+                self.transport.abort()
+            return
+        self._refused(refusal.status)
+        body = error_body(refusal.status, refusal.message, refusal.code)
+        self.transport.write(
+            b"HTTP/1.1 %d \r\n%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n"
+            b"x-request-id: %b\r\n\r\n%b"
+            % (refusal.status, self.default_headers, len(body), new_request_id().encode(), body)
+        )
+        self._linger()
+
+    def _linger(self) -> None:
+        """The answer is written; read what the client may still be sending, then close."""
+        self._last = self._lingering = True
+        self.resume_reading()
+        self.deadline = self.loop.time() + LINGER_SECONDS
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when everything is written; a client that does not read does not hold the connection for ever."""
+        self.deadline = self.loop.time() + self._limits.write
+        self.transport.close()
+
+    def _unreadable(self, error: Exception) -> None:
+        refusal, self._refusal = self._refusal, None
+        if refusal is None and self._last:
+            return  # bytes after a request that said it was the last one
+        if refusal is None:
+            refusal = _Refusal(400, f"The request is not valid HTTP: {error}.", "invalid_http")
+        self.refuse(refusal)
+
+    def _no(self, status: int, message: str, code: str) -> _Refusal:
+        return self._no_refusal(_Refusal(status, message, code))
+
+    def _no_refusal(self, refusal: _Refusal) -> _Refusal:
+        # The parser wraps what its callbacks raise, so it is kept here as well.
+        self._refusal = refusal
+        return refusal
+
+    def _check(self, version: str) -> None:
+        """What the parser lets through and RFC 9112 does not."""
+        if version not in ("1.1", "1.0"):
+            raise self._no(505, f"HTTP/{version} is not spoken here; use HTTP/1.1.", "http_version_not_supported")
+        notable = self._notable
+        if version == "1.1" and b"host" not in notable:
+            raise self._no(400, "The request has no 'host' header.", "invalid_request")
+        encoding = notable.get(b"transfer-encoding")
+        if encoding is not None and (version == "1.0" or encoding.strip().lower() != b"chunked"):
+            raise self._no(
+                400, "The request's transfer-encoding must be 'chunked' and its version HTTP/1.1.", "invalid_request"
+            )
+        expect = notable.get(b"expect")
+        if expect is not None and expect.lower() != b"100-continue":
+            raise self._no(417, "The only expectation that can be met is '100-continue'.", "expectation_failed")
+
+    def _target(self) -> _Target:
+        """Path (decoded), path (raw) and query of the request's URL."""
+        try:
+            parts = httptools.parse_url(self._url)
+            raw_path: bytes = parts.path or b"/"
+            path = raw_path.decode("ascii")
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            raise self._no(400, "The request's target is not a valid URL path.", "invalid_request") from None
+        target = (unquote(path) if "%" in path else path, raw_path, parts.query or b"")
+        if len(_TARGETS) < _MOST_TARGETS:
+            _TARGETS[self._url] = target
+        return target
+
+    def _without_upgrade(self, rest: bytes) -> None:
+        """Take a request that offers an upgrade as the plain one that it also is (RFC 9110, 7.8).
+
+        The parser stops after the head of such a request, so another one is given the head without the offer.
+        """
+        if not self._upgrade:
+            self.refuse(_Refusal(400, "The request is not valid HTTP.", "invalid_http"))
+            return
+        self._upgrade = False
+        method: bytes = self._parser.get_method()
+        if method == b"CONNECT":
+            self.refuse(_Refusal(405, "The method CONNECT is not allowed here.", "method_not_allowed"))
+            return
+        kept = [each for each in self._headers if each[0] not in (b"connection", b"upgrade", b"http2-settings")]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(method + b" " + self._url + b" HTTP/1.1\r\n" + head_bytes(kept) + b"\r\n" + rest)
+
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_TARGETS: dict[bytes, _Target] = {}
+#: The list of default headers last seen, and its bytes; uvicorn makes a new list every second.
+_default_headers: list[Any] = [None, b""]
+
+
+def _too_large(most: int) -> _Refusal:
+    return _Refusal(431, f"The request's line and headers are larger than {most} bytes.", "headers_too_large")
+
+
+def _address(value: Any) -> tuple[str, int] | None:
+    """Host and port of a socket's name; a Unix socket's has neither."""
+    return (str(value[0]), int(value[1])) if isinstance(value, tuple) and len(value) >= 2 else None

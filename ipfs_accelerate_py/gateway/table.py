@@ -1,0 +1,279 @@
+"""Which model name is answered by which backend, and what clients are shown of it.
+
+A name is looked for in this order: names that the configuration lists; models on this machine; ``backend/model`` for a
+backend all of whose models are served; and last, the bare name of a model that just one of those backends says it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ipfs_accelerate_py.backends import Backend, configured, find_backend, open_backend
+from ipfs_accelerate_py.dialects.openai_server import bad_request
+from ipfs_accelerate_py.errors import AccelerateError, ModelNotFound
+from ipfs_accelerate_py.gateway.config import BackendEntry, GatewayConfig
+from ipfs_accelerate_py.types import Call, ModelInfo, ModelsRequest, Operation, new_request_id
+
+__all__ = ["ModelTable", "Target"]
+
+logger = logging.getLogger(__name__)
+
+#: A gateway stands in front of many clients, where a library stands in front of one program.
+GATEWAY_SETTINGS: dict[str, Any] = {"max_concurrent_requests": 1000, "queue_size": 1000}
+#: Seconds for which a backend's list of models is good, and a failure to get it.
+LIST_SECONDS = 300.0
+LIST_FAILED_SECONDS = 30.0
+LIST_TIMEOUT = 10.0
+#: Names of the form ``backend/model`` that are remembered; further ones are put together each time.
+_MOST_REMEMBERED = 1024
+
+
+class Target:
+    """What answers for one name.
+
+    Attributes:
+        name: what clients call it.
+        backend: the backend asked, behind its pipeline.
+        model: the backend's own name of the model, and ``model_json`` the same as JSON.
+        passthrough: the backend speaks OpenAI's format, so bodies are forwarded.
+        label: what metrics call it.
+    """
+
+    __slots__ = ("backend", "label", "model", "model_json", "name", "passthrough", "stream_usage")
+
+    def __init__(self, name: str, backend: Backend, model: str, label: str | None = None) -> None:
+        self.name = name
+        self.backend = backend
+        self.model = model
+        self.model_json = msgspec.Raw(msgspec.json.encode(model))
+        self.passthrough = backend.dialect_name == "openai"
+        dialect = backend.http.dialect if backend.http is not None else None
+        self.stream_usage = bool(getattr(dialect, "stream_usage", True))
+        self.label = label or name
+
+
+class _Listing:
+    """The models that one backend says it has."""
+
+    __slots__ = ("models", "until")
+
+    def __init__(self, models: list[ModelInfo], until: float) -> None:
+        self.models = models
+        self.until = until
+
+
+class ModelTable:
+    """Made from a configuration; opens backends without sending anything."""
+
+    def __init__(self, config: GatewayConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = int(time.time())
+        #: Every backend, by the name that metrics know it by.
+        self.backends: dict[str, Backend] = {}
+        self._opened: dict[Any, Backend] = {}
+        self._settings = {**GATEWAY_SETTINGS, **config.settings}
+        self._targets: dict[str, Target] = {}
+        self._shown: dict[str, ModelInfo] = {}
+        #: Backends all of whose models are served, by name.
+        self.whole: dict[str, Backend] = {}
+        self._remembered: dict[str, Target] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._fetching: dict[str, asyncio.Task[_Listing]] = {}
+        for entry in config.models:
+            self._add(entry.name, self._open(entry.target), entry.model, entry.target.backend)
+        for entry in config.backends:
+            self._serve_whole(entry)
+        if config.environment:
+            for spec in configured():
+                if spec.name not in self.whole:
+                    self._serve_whole(BackendEntry(spec.name))
+        #: Names of models on this machine that are served.
+        self.local: list[str] = [name for name, target in self._targets.items() if target.backend.local is not None]
+        if config.local or "local" in self.whole:
+            self._add_local()
+
+    def _open(self, entry: BackendEntry) -> Backend:
+        keys = None if entry.keys is None else tuple(sorted(entry.keys.items(), key=lambda item: item[0]))
+        same = (entry.backend, entry.base_url, keys, _frozen(entry.headers), _frozen(entry.settings))
+        found = self._opened.get(same)
+        if found is None:
+            # Models on this machine are queued by the runtime that batches them; their row has its own limits.
+            base = self._settings if find_backend(entry.backend).dialect is not None else {}
+            found = self._opened[same] = open_backend(
+                entry.backend,
+                base_url=entry.base_url,
+                api_key=None if entry.keys is None else {name: key.reveal() for name, key in entry.keys.items()},
+                headers=entry.headers,
+                settings={**base, **entry.settings},
+            )
+            self.backends[self._label(found)] = found
+        return found
+
+    def _label(self, backend: Backend) -> str:
+        name = backend.spec.name
+        if name in self.backends:
+            name = f"{name}@{urlsplit(backend.base_url).netloc}"
+        label, number = name, 2
+        while label in self.backends:
+            label, number = f"{name}#{number}", number + 1
+        return label
+
+    def _add(self, name: str, backend: Backend, model: str, owner: str) -> None:
+        self._targets[name] = Target(name, backend, model)
+        self._shown[name] = ModelInfo(name, owner, self._started)
+
+    def _serve_whole(self, entry: BackendEntry) -> None:
+        self.whole[entry.backend] = self._open(entry)
+
+    def _add_local(self) -> None:
+        from ipfs_accelerate_py.runtimes.models import list_models
+
+        backend = self.whole.pop("local", None) or self._open(BackendEntry("local"))
+        for model in list_models():
+            if model.name not in self._targets:
+                self._add(model.name, backend, model.name, "local")
+                self.local.append(model.name)
+            for alias in (*model.aliases, f"local/{model.name}"):
+                self._targets.setdefault(alias, Target(alias, backend, model.name, model.name))
+
+    # --- finding -------------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Target | None:
+        """The target of a name, as far as that can be told without asking anybody."""
+        found = self._targets.get(name) or self._remembered.get(name)
+        if found is None and "/" in name:
+            prefix, _, model = name.partition("/")
+            backend = self.whole.get(prefix)
+            if backend is not None and model:
+                found = Target(name, backend, model)
+                if len(self._remembered) < _MOST_REMEMBERED:
+                    self._remembered[name] = found
+        return found
+
+    async def discover(self, name: str) -> Target:
+        """The target of a bare name, by what the backends say they have. Raises `ModelNotFound`, or 400 if several do."""
+        having = [
+            label
+            for label, listing in (await self._lists()).items()
+            if any(model.id == name for model in listing.models)
+        ]
+        if len(having) > 1:
+            names = " or ".join(f"'{label}/{name}'" for label in having)
+            raise bad_request(f"Several backends have a model '{name}': ask for {names}.", "ambiguous_model", "model")
+        if not having:
+            raise not_found(name)
+        target = Target(name, self.whole[having[0]], name)
+        if len(self._remembered) < _MOST_REMEMBERED:
+            self._remembered[name] = target
+        return target
+
+    # --- what clients are shown ----------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """The names that are known without asking anybody."""
+        return list(self._shown)
+
+    async def models(self) -> list[ModelInfo]:
+        """Every model; those of whole backends by their bare name where that is unambiguous."""
+        shown = dict(self._shown)
+        lists = await self._lists()
+        counts: dict[str, int] = {}
+        for listing in lists.values():
+            for model in listing.models:
+                counts[model.id] = counts.get(model.id, 0) + 1
+        for label, listing in lists.items():
+            for model in listing.models:
+                bare = counts[model.id] == 1 and model.id not in self._targets
+                name = model.id if bare else f"{label}/{model.id}"
+                shown.setdefault(name, ModelInfo(name, model.owner or label, model.created))
+        return list(shown.values())
+
+    async def model(self, name: str) -> ModelInfo:
+        """One model. Raises `ModelNotFound`."""
+        if name in self._shown:
+            return self._shown[name]
+        target = self.find(name) or await self.discover(name)
+        for listing in (await self._lists()).values():
+            for model in listing.models:
+                if model.id == target.model:
+                    return ModelInfo(name, model.owner or target.backend.spec.name, model.created)
+        if target.backend.local is None:
+            raise not_found(name)
+        return ModelInfo(name, "local", self._started)
+
+    async def _lists(self) -> dict[str, _Listing]:
+        labels = list(self.whole)
+        return dict(zip(labels, await asyncio.gather(*map(self._listing, labels)), strict=True))
+
+    async def _listing(self, label: str) -> _Listing:
+        found = self._listings.get(label)
+        if found is not None and found.until > self._clock():
+            return found
+        task = self._fetching.get(label)
+        if task is None:
+            task = self._fetching[label] = asyncio.get_running_loop().create_task(self._fetch(label))
+            task.add_done_callback(lambda done: self._fetching.pop(label, None))
+        # Shielded: it is fetched for all who wait, and one who leaves must not take it from the others.
+        return await asyncio.shield(task)
+
+    async def _fetch(self, label: str) -> _Listing:
+        call = Call(
+            operation=Operation.MODELS,
+            request=ModelsRequest(),
+            request_id=new_request_id(),
+            deadline=time.monotonic() + LIST_TIMEOUT,
+        )
+        try:
+            models = (await self.whole[label](call)).models
+        except AccelerateError as error:
+            # Its models can still be asked for as backend/model, so this is no reason to fail the list of the others.
+            logger.warning("the backend %s does not list its models: %s", label, error)
+            listing = _Listing([], self._clock() + LIST_FAILED_SECONDS)
+        else:
+            listing = _Listing(models, self._clock() + LIST_SECONDS)
+        self._listings[label] = listing
+        return listing
+
+    async def preload(self, names: Iterable[str]) -> None:
+        """Load local models; what cannot be loaded is logged, and told again to whoever asks for it."""
+        for name in names:
+            target = self.find(name)
+            local = target.backend.local if target is not None else None
+            if target is None or local is None:
+                logger.warning("preload: no local model %r is served", name)
+                continue
+            try:
+                await local.load(target.model)
+            except AccelerateError as error:
+                logger.warning("preload: %s: %s", name, error)
+
+    async def aclose(self) -> None:
+        """Close every backend."""
+        for task in list(self._fetching.values()):
+            task.cancel()
+        await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+        for backend in self.backends.values():
+            await backend.aclose()
+
+
+def not_found(name: str) -> ModelNotFound:
+    """404 for a model that nobody here has. The name is quoted only so far as it is one."""
+    shown = name if len(name) <= 200 else name[:200] + "..."
+    error = ModelNotFound(
+        f"The model '{shown}' does not exist, or this gateway does not serve it (GET /v1/models lists those it does).",
+        status=404,
+        type="invalid_request_error",
+        param="model",
+    )
+    return error
+
+
+def _frozen(mapping: Any) -> frozenset[Any]:
+    return frozenset(mapping.items())

@@ -1,0 +1,111 @@
+"""Around every test: nothing leaves this machine, nothing personal is seen, nothing is left behind.
+
+Each test is charged with the tasks, threads and sockets that are still there after its fixtures are gone. What fixtures
+of a wider scope hold is looked at when that scope ends, against what there was before it began.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import hypothesis.configuration
+import pytest
+
+from tests.guards import environment, network, residue
+from tests.guards.residue import Residue
+
+ROOT = Path(__file__).resolve().parent.parent
+_WIDER = ("session", "package", "module", "class")
+
+_scratch: tempfile.TemporaryDirectory[str]
+_failed = pytest.StashKey[bool]()
+_before: dict[str, Residue] = {}
+_failures_in: set[str] = set()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported that reads the environment, and before fixtures of the whole session."""
+    global _scratch
+    _scratch = tempfile.TemporaryDirectory(prefix="ipfs-accelerate-tests-")
+    scratch = Path(_scratch.name)
+    environment.clean(scratch / "home")
+    # promtool, where `make` has put it
+    os.environ["PATH"] = os.pathsep.join([str(ROOT / ".tools"), os.environ.get("PATH", os.defpath)])
+    # A `.env` is looked for in the working directory and above it: there must be none.
+    (scratch / "work").mkdir()
+    os.chdir(scratch / "work")
+    network.install(scratch / "network.log")
+    residue.watch_loops()
+    hypothesis.configuration.set_hypothesis_home_dir(ROOT / ".hypothesis")
+    # How long an example takes says more about the machine's other work than about the code.
+    hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("project")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.chdir(ROOT)
+    _scratch.cleanup()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    now = Residue.now()
+    _before["function"] = now
+    _before.setdefault("session", now)
+    _before.setdefault(f"module {item.path}", now)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    yield
+    _check(item, nextitem)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+        _failures_in.update({f"module {item.path}", "session"})
+    return report
+
+
+def _check(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Fail the test for what it, or the scope that ends with it, has left behind."""
+    wrong = [f"tried to leave this machine: {offence}" for offence in network.offences()]
+    tasks = residue.unfinished_tasks()
+    if not item.stash.get(_failed, False):  # a test that failed half-way may leave what it was about to clear up
+        wrong += [f"left a {task}" for task in tasks]
+        if _widest_scope(item) == "function":
+            wrong += [f"left a {left}" for left in _before["function"].left_since()]
+    module = f"module {item.path}"
+    if (nextitem is None or nextitem.path != item.path) and module not in _failures_in and not wrong:
+        held = {_widest_scope(each) for each in item.session.items if each.path == item.path}
+        if not held & {"session", "package"}:
+            wrong += [f"(or another test of this file) left a {left}" for left in _before[module].left_since()]
+    if nextitem is None and "session" not in _failures_in and not wrong:
+        wrong += [f"(or another test of this run) left a {left}" for left in _before["session"].left_since()]
+    if wrong:
+        pytest.fail("the test " + "\nthe test ".join(wrong), pytrace=False)
+
+
+def _widest_scope(item: pytest.Item) -> str:
+    """The widest scope among our own fixtures that the test uses, or of its event loop."""
+    names = getattr(item, "fixturenames", ())
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    # Those of pytest and its plugins (`tmp_path_factory`, say) hold nothing that is looked at here.
+    scopes = {
+        definition.scope
+        for name in names
+        for definition in definitions.get(name, ())
+        if getattr(definition.func, "__module__", "").startswith("tests.")
+    }
+    scopes.update(scope for scope in _WIDER if f"_{scope}_scoped_runner" in names)
+    return next((scope for scope in _WIDER if scope in scopes), "function")

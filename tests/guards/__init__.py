@@ -1,0 +1,1 @@
+"""What no test may do, checked around every test: see `tests/conftest.py`."""
