@@ -50,6 +50,9 @@ class HttpRequest(msgspec.Struct):
     headers: Any
     body: bytes | None = None
 
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method!r}, {self.url.partition('?')[0]!r})"  # the headers hold the key
+
 
 class Limits(msgspec.Struct):
     """Limits of one exchange. Durations in seconds, ``deadline`` an instant of `time.monotonic`, sizes in bytes."""

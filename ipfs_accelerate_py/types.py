@@ -71,9 +71,11 @@ class Priority(enum.IntEnum):
     @classmethod
     def parse(cls, value: Priority | int | str) -> Priority:
         """Accept ``"HIGH"`` or 0, ``"NORMAL"`` or 1, ``"LOW"`` or 2; anything else is a `ConfigurationError`."""
-        found = _PRIORITIES.get(value)
-        if found is None and isinstance(value, str):
+        found = None
+        if isinstance(value, str):
             found = _PRIORITIES.get(value.upper())
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found = _PRIORITIES.get(value)
         if found is None:
             raise ConfigurationError(f'priority must be "HIGH" (0), "NORMAL" (1) or "LOW" (2), not {value!r}')
         return found
@@ -190,6 +192,10 @@ class Call(msgspec.Struct, kw_only=True):
     @property
     def model(self) -> str:
         return self.request.model
+
+    def __repr__(self) -> str:
+        # Without headers and content: a caller's headers may hold a key, and prompts are nobody's business in a log.
+        return f"Call({self.operation.value!r}, {self.model!r}, request_id={self.request_id!r})"
 
 
 def new_request_id() -> str:

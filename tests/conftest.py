@@ -35,9 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     environment.clean(scratch / "home")
     # promtool, where `make` has put it
     os.environ["PATH"] = os.pathsep.join([str(ROOT / ".tools"), os.environ.get("PATH", os.defpath)])
-    # A `.env` is looked for in the working directory and above it: there must be none.
     (scratch / "work").mkdir()
-    os.chdir(scratch / "work")
     network.install(scratch / "network.log")
     residue.watch_loops()
     hypothesis.configuration.set_hypothesis_home_dir(ROOT / ".hypothesis")
@@ -47,8 +45,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    os.chdir(ROOT)
     _scratch.cleanup()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Run the tests in an empty folder: a `.env` is looked for in the working directory and above it.
+
+    Not from the beginning: paths on pytest's command line are relative to where it was started.
+    """
+    started_in = Path.cwd()
+    os.chdir(Path(_scratch.name) / "work")
+    try:
+        return (yield)
+    finally:
+        os.chdir(started_in)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -85,15 +96,24 @@ def _check(item: pytest.Item, nextitem: pytest.Item | None) -> None:
         wrong += [f"left a {task}" for task in tasks]
         if _widest_scope(item) == "function":
             wrong += [f"left a {left}" for left in _before["function"].left_since()]
-    module = f"module {item.path}"
-    if (nextitem is None or nextitem.path != item.path) and module not in _failures_in and not wrong:
-        held = {_widest_scope(each) for each in item.session.items if each.path == item.path}
-        if not held & {"session", "package"}:
-            wrong += [f"(or another test of this file) left a {left}" for left in _before[module].left_since()]
+    if (nextitem is None or nextitem.path != item.path) and not wrong:
+        wrong += _check_module(item)
     if nextitem is None and "session" not in _failures_in and not wrong:
         wrong += [f"(or another test of this run) left a {left}" for left in _before["session"].left_since()]
     if wrong:
         pytest.fail("the test " + "\nthe test ".join(wrong), pytrace=False)
+
+
+def _check_module(item: pytest.Item) -> list[str]:
+    """What the tests of ``item``'s file have left, now that the last of them is over."""
+    key = f"module {item.path}"
+    if key in _failures_in:
+        return []
+    wrong = [f"(or another test of this file) did not close: {left}" for left in residue.thrown_away()]
+    held = {_widest_scope(each) for each in item.session.items if each.path == item.path}
+    if not held & {"session", "package"}:
+        wrong += [f"(or another test of this file) left a {left}" for left in _before[key].left_since()]
+    return wrong
 
 
 def _widest_scope(item: pytest.Item) -> str:

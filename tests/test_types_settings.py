@@ -274,7 +274,9 @@ def test_verdicts(name: str, retryable: bool, rotate: bool, outage: bool) -> Non
 
 
 def test_backend_errors_are_value_errors_and_one_error_may_carry_its_own_verdict() -> None:
-    error = errors.RateLimited("Rate limit: slow", status=429, retry_after=2.0, retryable=False, code="c", request_id="r")
+    error = errors.RateLimited(
+        "Rate limit: slow", status=429, retry_after=2.0, retryable=False, code="c", request_id="r"
+    )
     assert isinstance(error, ValueError)
     assert (error.retryable, error.retry_after, error.code) == (False, 2.0, "c")
     assert errors.RateLimited("x").retryable

@@ -16,6 +16,7 @@ from ipfs_accelerate_py.cli.selection import (
     choose_target,
     connection_options,
     default_setting,
+    named_model,
     shown_address,
     utf8,
 )
@@ -105,10 +106,10 @@ def command(
     asked = _prompt(prompt)
     if asked is None and terminal.json:
         raise click.UsageError("--json needs a prompt: as an argument, or on stdin")
-    wanted = model or default_setting(MODEL_VARIABLE)
+    wanted = named_model(model) or default_setting(MODEL_VARIABLE)
     if not wanted:
         raise click.UsageError(f"no model: name one with -m BACKEND/MODEL, or set {MODEL_VARIABLE}")
-    backend, name = choose_target(utf8(wanted, "the model"), connection)
+    backend, name = choose_target(wanted, connection)
     call = merged(
         options,
         system=None if system is None else utf8(system, "--system"),

@@ -16,6 +16,7 @@ from ipfs_accelerate_py.cli.selection import (
     Connection,
     choose_target,
     connection_options,
+    named_model,
     shown_address,
     split_model,
     utf8,
@@ -103,7 +104,7 @@ def command(
     text ends before the first that is missing, and JSON has the "index" of each.
     """
     source = _source(texts, source)
-    backend, name = _target(None if model is None else utf8(model, "the model"), connection)
+    backend, name = _target(named_model(model), connection)
     call = merged(options, dimensions=dimensions, **connection.per_call())
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -126,8 +127,9 @@ def command(
         except BaseException as error:
             if work.written and not isinstance(error, OSError):
                 kept = f" and kept in {output}" if output not in (None, "-") else ""
-                of = f" of {total}" if total is not None else ""
-                terminal.warn(f"{work.written}{of} texts were embedded{kept}; then it stopped")
+                of = f"{work.written} of " if total is not None else ""
+                count = counted(total if total is not None else work.written, "text", "texts")
+                terminal.warn(f"embedded {of}{count}{kept}; then it stopped")
             raise
     if not work.written:
         raise click.UsageError("no texts: nothing but empty lines was read")

@@ -62,7 +62,7 @@ def exit_code(error: BaseException) -> ExitCode:
 
 
 def summary(error: BaseException) -> str:
-    """One line that says what went wrong, and where."""
+    """What went wrong and where: one line, but for a configuration's list of problems."""
     if not isinstance(error, e.AccelerateError):
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if not isinstance(error, e.BackendError):
@@ -74,8 +74,9 @@ def summary(error: BaseException) -> str:
         where.append(f"request id {error.request_id}")
     if error.attempts > 1:
         where.append(f"after {error.attempts} attempts")
+    message = " ".join(error.message.split())  # a service may answer with a whole page
     said = ", ".join(filter(None, where))
-    return f"{error.message} ({said})" if said else error.message
+    return f"{message} ({said})" if said else message
 
 
 def hint(error: BaseException) -> str | None:

@@ -22,6 +22,7 @@ __all__ = [
     "connection_options",
     "default_setting",
     "key_from_environment",
+    "named_model",
     "shown_address",
     "split_model",
     "utf8",
@@ -141,6 +142,13 @@ def default_setting(name: str) -> str | None:
     from ipfs_accelerate_py.credentials import Credentials
 
     return Credentials().value(None, (), (name,))
+
+
+def named_model(model: str | None) -> str | None:
+    """The value of ``-m``, which must not be an empty text (as of a shell variable that is not set)."""
+    if model is not None and not utf8(model, "the model").strip():
+        raise click.UsageError("the model's name (-m) is empty")
+    return model
 
 
 def split_model(model: str) -> tuple[str | None, str]:

@@ -101,7 +101,7 @@ class Terminal:
 
     def error(self, text: str, hint: str | None) -> None:
         """``error: ...`` on stderr, and a hint unless ``-q``."""
-        self.say(f"{self.styled('error:', '1;31')} {printable(' '.join(text.split()))}")
+        self.say(f"{self.styled('error:', '1;31')} {printable(text)}")
         if hint and not self.quiet:
             self.say(f"{self.styled('hint:', '36')} {printable(hint)}")
 

@@ -105,7 +105,7 @@ def error_event(error: AccelerateError, operation: Operation) -> bytes:
 
 
 def retry_after_headers(seconds: float) -> list[tuple[bytes, bytes]]:
-    """``Retry-After`` in whole seconds, as HTTP has it, and the exact wait in milliseconds, which clients read first."""
+    """``Retry-After`` in whole seconds, as HTTP has it, and in milliseconds, which clients read first."""
     seconds = min(seconds, _LONGEST_WAIT)
     return [
         (b"retry-after", b"%d" % max(1, math.ceil(seconds))),
@@ -229,9 +229,7 @@ def _usage(usage: Usage) -> dict[str, Any] | None:
 class StreamEncoder:
     """Chunks of another format as the events of OpenAI's chat or completion stream."""
 
-    def __init__(
-        self, operation: Operation, model: str, identity: str, created: int, *, usage_wanted: bool
-    ) -> None:
+    def __init__(self, operation: Operation, model: str, identity: str, created: int, *, usage_wanted: bool) -> None:
         if operation not in (Operation.CHAT, Operation.COMPLETION):
             raise UnsupportedOperation(f"the model {model!r} is served by a backend that does not stream {operation}")
         self._chat = operation is Operation.CHAT

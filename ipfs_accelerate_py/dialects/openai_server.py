@@ -292,9 +292,7 @@ def decode_body(operation: Operation, body: bytes) -> ServerRequest:
 
 def bad_request(message: str, code: str | None = None, param: str | None = None, status: int = 400) -> InvalidRequest:
     """A refusal of ours, in the words of OpenAI's error object."""
-    error = InvalidRequest(message, status=status, type="invalid_request_error", param=param)
-    error.code = code
-    return error
+    return InvalidRequest(message, status=status, type="invalid_request_error", param=param, code=code)
 
 
 def _check_embedding(typed: _Embedding) -> None:
@@ -309,7 +307,9 @@ def _check_embedding(typed: _Embedding) -> None:
             "Invalid value for 'encoding_format': expected 'float' or 'base64'.", "invalid_value", "encoding_format"
         )
     if typed.stream:
-        raise bad_request("Unsupported parameter: 'stream'. Embeddings do not stream.", "unsupported_parameter", "stream")
+        raise bad_request(
+            "Unsupported parameter: 'stream'. Embeddings do not stream.", "unsupported_parameter", "stream"
+        )
 
 
 # --- words for what is wrong -------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def _wrong_field(text: str) -> InvalidRequest:
     place = found[1] if found is not None else ""
     text = text[: found.start()] if found is not None else text
     if (missing := _MISSING.match(text)) is not None:
-        name = f"{place}.{missing[1]}" if place else missing[1]
+        name: str = f"{place}.{missing[1]}" if place else missing[1]
         return bad_request(f"Missing required parameter: '{name}'.", "missing_required_parameter", name)
     if (expected := _EXPECTED.match(text)) is not None:
         wanted = " or ".join(_WORDS.get(word, word) for word in expected[1].split(" | "))

@@ -45,8 +45,8 @@ class GatewayConfig:
         keep_alive_timeout: how long an idle connection is kept.
         write_timeout: how long a client may leave an answer unread.
         shutdown_timeout: what requests under way get to finish when the gateway stops.
-        shutdown_delay: how long it goes on as before after SIGTERM, with ``/health`` saying 503, so that a load balancer
-            notices in time.
+        shutdown_delay: how long it goes on as before after SIGTERM, with ``/health`` saying 503, so that a load
+            balancer notices in time.
         environment: serve every backend for which a key or URL is in the environment.
         local: serve the models on this machine.
         preload: local models to load at the start, in the background.
@@ -150,24 +150,51 @@ _GENERAL_REFUSED = {
     "global_max_parallel_requests": "is max_concurrent_requests under 'settings' here",
 }
 _GENERAL_IGNORED = dict.fromkeys(
-    (
-        "alerting alerting_threshold background_health_checks database_connection_pool_limit database_url "
-        "disable_spend_logs health_check_interval proxy_batch_write_at store_model_in_db use_redis_transaction_buffer"
-    ).split(),
+    [
+        "alerting",
+        "alerting_threshold",
+        "background_health_checks",
+        "database_connection_pool_limit",
+        "database_url",
+        "disable_spend_logs",
+        "health_check_interval",
+        "proxy_batch_write_at",
+        "store_model_in_db",
+        "use_redis_transaction_buffer",
+    ],
     "is LiteLLM's and has no effect here",
 )
 _LITELLM_REFUSED = dict.fromkeys(
-    (
-        "fallbacks default_fallbacks context_window_fallbacks content_policy_fallbacks guardrails max_budget "
-        "default_internal_user_params upperbound_key_generate_params"
-    ).split(),
+    [
+        "fallbacks",
+        "default_fallbacks",
+        "context_window_fallbacks",
+        "content_policy_fallbacks",
+        "guardrails",
+        "max_budget",
+        "default_internal_user_params",
+        "upperbound_key_generate_params",
+    ],
     _LATER,
 )
 _LITELLM_IGNORED = dict.fromkeys(
-    (
-        "allowed_fails cache cache_params callbacks cooldown_time drop_params failure_callback force_ipv4 json_logs "
-        "modify_params redact_user_api_key_info set_verbose success_callback telemetry turn_off_message_logging"
-    ).split(),
+    [
+        "allowed_fails",
+        "cache",
+        "cache_params",
+        "callbacks",
+        "cooldown_time",
+        "drop_params",
+        "failure_callback",
+        "force_ipv4",
+        "json_logs",
+        "modify_params",
+        "redact_user_api_key_info",
+        "set_verbose",
+        "success_callback",
+        "telemetry",
+        "turn_off_message_logging",
+    ],
     "is LiteLLM's and has no effect here",
 )
 

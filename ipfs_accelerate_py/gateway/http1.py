@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
@@ -23,8 +22,8 @@ from urllib.parse import unquote
 import httptools
 import msgspec
 
-from ipfs_accelerate_py.gateway.exchange import Exchange, head_bytes
 from ipfs_accelerate_py.dialects.openai_answers import error_body
+from ipfs_accelerate_py.gateway.exchange import Exchange, head_bytes
 from ipfs_accelerate_py.types import new_request_id
 
 if TYPE_CHECKING:

@@ -53,7 +53,8 @@ _LITELLM_SETTINGS = {
 _DEFAULTS = "is an option of requests; clients send it, the configuration cannot (yet)"
 _LITELLM_REFUSED = {
     **dict.fromkeys(
-        "temperature max_tokens top_p seed stop n presence_penalty frequency_penalty user".split(), _DEFAULTS
+        ["temperature", "max_tokens", "top_p", "seed", "stop", "n", "presence_penalty", "frequency_penalty", "user"],
+        _DEFAULTS,
     ),
     "mock_response": "is not supported: nothing here makes up answers (the simulator does: ipfs-accelerate simulate)",
     "api_version": "is Azure's, which is not among the backends yet",
@@ -65,10 +66,20 @@ _LITELLM_REFUSED = {
 }
 _LITELLM_IGNORED = {
     **dict.fromkeys(
-        (
-            "input_cost_per_token output_cost_per_token input_cost_per_second tags weight order drop_params "
-            "additional_drop_params stream_timeout cooldown_time model_info merge_reasoning_content_in_choices"
-        ).split(),
+        [
+            "input_cost_per_token",
+            "output_cost_per_token",
+            "input_cost_per_second",
+            "tags",
+            "weight",
+            "order",
+            "drop_params",
+            "additional_drop_params",
+            "stream_timeout",
+            "cooldown_time",
+            "model_info",
+            "merge_reasoning_content_in_choices",
+        ],
         "has no effect here yet",
     ),
 }
@@ -125,9 +136,7 @@ def read_backends(field: Field) -> tuple[BackendEntry, ...]:
     return tuple(found)
 
 
-def read_settings(
-    section: Section, names: Mapping[str, str] | None = None, *, only: bool = False
-) -> dict[str, Any]:
+def read_settings(section: Section, names: Mapping[str, str] | None = None, *, only: bool = False) -> dict[str, Any]:
     """Pipeline settings; ``names`` maps other names to theirs, and ``only`` those are taken and the rest left."""
     checker = Settings()
     aliases = dict(names or {})
@@ -208,7 +217,9 @@ def _backend(name: str, section: Section, *, litellm: bool = False) -> BackendEn
     url = url_field.checked(_url) if url_field is not None else None
     keys = _read_keys(section)
     if spec.dialect is None and (url_field is not None or keys):
-        section.problems.error(section.line, section.path, f"{name!r} runs in this process: it has no address and no key")
+        section.problems.error(
+            section.line, section.path, f"{name!r} runs in this process: it has no address and no key"
+        )
     if keys is None and url is not None and url_field is not None:
         # The backend's own variables hold a key for its own address, and this is another one.
         keys = {}

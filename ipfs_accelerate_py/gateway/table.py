@@ -86,8 +86,8 @@ class ModelTable:
         self._remembered: dict[str, Target] = {}
         self._listings: dict[str, _Listing] = {}
         self._fetching: dict[str, asyncio.Task[_Listing]] = {}
-        for entry in config.models:
-            self._add(entry.name, self._open(entry.target), entry.model, entry.target.backend)
+        for model in config.models:
+            self._add(model.name, self._open(model.target), model.model, model.target.backend)
         for entry in config.backends:
             self._serve_whole(entry)
         if config.environment:
@@ -158,7 +158,7 @@ class ModelTable:
         return found
 
     async def discover(self, name: str) -> Target:
-        """The target of a bare name, by what the backends say they have. Raises `ModelNotFound`, or 400 if several do."""
+        """The target of a bare name, by what the backends say they have. Raises `ModelNotFound`; 400 if several do."""
         having = [
             label
             for label, listing in (await self._lists()).items()
@@ -266,13 +266,12 @@ class ModelTable:
 def not_found(name: str) -> ModelNotFound:
     """404 for a model that nobody here has. The name is quoted only so far as it is one."""
     shown = name if len(name) <= 200 else name[:200] + "..."
-    error = ModelNotFound(
+    return ModelNotFound(
         f"The model '{shown}' does not exist, or this gateway does not serve it (GET /v1/models lists those it does).",
         status=404,
         type="invalid_request_error",
         param="model",
     )
-    return error
 
 
 def _frozen(mapping: Any) -> frozenset[Any]:

@@ -247,11 +247,10 @@ class Connection(asyncio.Protocol):
                     continue
             self._write(gathered)
             size = 0
+            if self._can_write is not None:
+                await self._can_write
             if isinstance(item, bytes):
-                if self._can_write is not None:
-                    await self._can_write
-                else:
-                    await asyncio.sleep(0)  # an endless answer must not keep the loop from others
+                await asyncio.sleep(0)  # an endless answer must not keep the loop from others
             elif isinstance(item, Sleep):
                 if item.seconds is None:
                     await sim.loop.create_future()  # until cancelled

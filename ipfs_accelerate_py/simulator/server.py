@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ __all__ = ["Simulator"]
 _SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie")
 )
+_SECRET_QUERY = re.compile(r"((?:^|&)[^=&]*(?:key|token|secret)[^=&]*=)[^&]*", re.IGNORECASE)
 #: Answers remembered at once, and the longest request body that is remembered.
 _MEMO_SIZE = 256
 _MEMO_BODY = 8192
@@ -269,6 +271,8 @@ class Simulator:
         path, _, query = url.decode("latin-1").partition("?")
         if "%" in path:
             path = unquote(path)
+        if query:
+            query = _SECRET_QUERY.sub(r"\1<redacted>", query)
         request = Request(number, method, path, query, headers, key=key, t_start=self.clock())
         recalled = self._recall(method, url, raw)
         if recalled is not None:

@@ -34,7 +34,7 @@ def test_a_ticket_is_a_mapping_and_a_future(simulators: Make, faces: Make) -> No
     assert isinstance(ticket, concurrent.futures.Future)
     eventually(lambda: simulator.in_flight == 1)
     assert (ticket["completed"], ticket["result"], ticket["error"]) == (False, None, None)
-    assert (ticket["request_id"], ticket["priority"]) == ("req_1", "HIGH") or ticket["priority"] == 0
+    assert (ticket["request_id"], ticket["priority"]) == ("req_1", face.PRIORITY_HIGH)
     gate.open()
     while not ticket["completed"]:
         time.sleep(0.002)
@@ -72,7 +72,7 @@ def test_cancelling_a_ticket_gives_its_place_back(simulators: Make, faces: Make)
     simulator = simulators(latency=0.001, sleep=gate.sleep)
     face = faces(openai_api, simulator, max_concurrent_requests=1)
     running, waiting = face.queue_with_priority(request_info()), face.queue_with_priority(request_info())
-    eventually(lambda: face.get_queue_info()["size"] == 1)
+    eventually(lambda: face.get_queue_info()["size"] == 1 and simulator.in_flight == 1)
     assert waiting.cancel()
     eventually(lambda: face.get_queue_info()["size"] == 0)
     assert running.cancel()

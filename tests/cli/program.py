@@ -17,7 +17,7 @@ __all__ = ["COMMAND", "OnTerminal", "on_terminal", "run", "started"]
 
 COMMAND = [sys.executable, "-W", "error", "-m", "ipfs_accelerate_py"]
 #: Seconds that nothing here should come near.
-LONG = 60.0
+LONG = 30.0
 _SEQUENCES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
 
 
@@ -60,6 +60,7 @@ class OnTerminal:
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
         self.process = process
         self._master = master
+        self._prompts = 0
         self.raw = ""
 
     @property
@@ -71,8 +72,14 @@ class OnTerminal:
         os.write(self._master, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C, as the terminal sends it."""
+        """What Ctrl-C sends: the terminal controls nothing here, and cannot."""
         self.process.send_signal(signal.SIGINT)
+
+    def at_prompt(self, text: str) -> None:
+        """Type when the next prompt is there: what is typed earlier may be thrown away."""
+        self._prompts += 1
+        self.wait_for("> ", self._prompts)
+        self.type(text)
 
     def wait_for(self, text: str, count: int = 1) -> None:
         """Read until this stands there so many times."""

@@ -38,9 +38,7 @@ def _body(sim: SimulatorThread) -> dict[str, Any]:
         (["Sum up: 日本"], "ignored, because nobody asked for it", "Sum up: 日本"),
     ],
 )
-def test_the_prompt(
-    configured: SimulatorThread, invoke: Invoke, arguments: list[str], stdin: str, asked: str
-) -> None:
+def test_the_prompt(configured: SimulatorThread, invoke: Invoke, arguments: list[str], stdin: str, asked: str) -> None:
     assert invoke(*CHAT, *arguments, input=stdin).exit_code == 0
     assert _body(configured)["messages"] == [{"role": "user", "content": asked}]
 

@@ -28,4 +28,3 @@ def clean(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["HOME"] = os.environ["USERPROFILE"] = str(home)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TERM"] = "dumb"

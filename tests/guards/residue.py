@@ -51,6 +51,21 @@ class Residue:
         ]
 
 
+def thrown_away() -> list[str]:
+    """Collect garbage, and say what complained that it had not been closed.
+
+    Without this the complaint comes whenever the collector next runs, in the midst of another test.
+    """
+    complaints: list[str] = []
+    previous = sys.unraisablehook
+    sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value} (in {what.object!r})")
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = previous
+    return complaints
+
+
 def unfinished_tasks() -> list[str]:
     """Tasks that were still there when their loop was closed, since the last time of asking."""
     tasks, _never_finished[:] = list(_never_finished), []

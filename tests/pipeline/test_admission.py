@@ -78,9 +78,7 @@ async def test_priorities_are_strict_and_first_come_first_served_within_one() ->
     house = House()
     await house.enter("holder", make_call())
     tasks = [
-        house.arrive(f"{priority.name[0]}{number}", priority)
-        for number in range(3)
-        for priority in (LOW, NORMAL, HIGH)
+        house.arrive(f"{priority.name[0]}{number}", priority) for number in range(3) for priority in (LOW, NORMAL, HIGH)
     ]
     await settle()
     await house.empty()

@@ -36,7 +36,13 @@ from .support import Backend, Clock, make_call, make_pool, text_reply
 class Retrying:
     """A retry policy whose sleeps are noted and take their time on a clock of their own."""
 
-    def __init__(self, *plays: Any, draw: float = 1.0, can_rotate: Callable[[Call, BackendError], bool] | None = None, **settings: Any):
+    def __init__(
+        self,
+        *plays: Any,
+        draw: float = 1.0,
+        can_rotate: Callable[[Call, BackendError], bool] | None = None,
+        **settings: Any,
+    ):
         self.clock = Clock()
         self.slept: list[float] = []
         self.settings = Settings()
@@ -275,7 +281,9 @@ class WithKeys:
         async def sleep(seconds: float) -> None:
             self.clock.advance(seconds)
 
-        self.policy = RetryPolicy(admit, self.settings, self.pool.can_rotate, clock=self.clock, sleep=sleep, draw=lambda: 1.0)
+        self.policy = RetryPolicy(
+            admit, self.settings, self.pool.can_rotate, clock=self.clock, sleep=sleep, draw=lambda: 1.0
+        )
 
 
 def raising(error: Callable[[Call], BackendError | None]) -> Callable[[Call], Any]:
@@ -307,9 +315,7 @@ async def test_a_lone_key_that_is_limited_backs_off() -> None:
 
 
 async def test_a_limited_key_is_left_for_another_at_once() -> None:
-    retrying = WithKeys(
-        "ab", raising(lambda call: limited(retry_after=20.0) if call.lease.key.name == "a" else None)
-    )
+    retrying = WithKeys("ab", raising(lambda call: limited(retry_after=20.0) if call.lease.key.name == "a" else None))
     start = retrying.clock.now
     await retrying.policy(make_call())
     assert retrying.asked == [("a", start), ("b", start)]

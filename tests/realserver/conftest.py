@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,15 +65,14 @@ def gateway(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         f"      model: openai/{tiny_model.MODEL_ID}\n"
         f"      api_base: {upstream}\n"
         "      api_key: unused\n"
+        # Failures are to be seen, not waited for.
+        "      max_retries: 0\n"
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [PROGRAM, "serve", "--config", str(config)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
+    command = [PROGRAM, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", "0"]
 
-    def ready(_: str) -> str | None:
-        return f"{url}/v1" if healthy(f"{url}/health") else None
+    def ready(output: str) -> str | None:
+        announced = re.search(r"on (http://127\.0\.0\.1:\d+)/v1", output)
+        return f"{announced[1]}/v1" if announced and healthy(f"{announced[1]}/health") else None
 
-    with running(command, log=folder / "gateway.log", env=dict(os.environ), ready=ready, seconds=30) as base:
-        yield base
+    with running(command, log=folder / "gateway.log", env=dict(os.environ), ready=ready, seconds=30) as url:
+        yield url

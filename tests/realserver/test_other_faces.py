@@ -18,12 +18,12 @@ pytestmark = pytest.mark.realserver
 
 
 def test_the_older_api_needs_no_key_for_a_server_of_ones_own(upstream: str) -> None:
-    api = llvm(metadata={"llvm_endpoint": upstream})
-    assert [model["id"] for model in api.list_models()] == [MODEL_ID]
-    assert api.chat(MODEL_ID, [user(CAPITAL_QUESTION)])["text"] == CAPITAL_ANSWER
-    pieces = [chunk["text"] for chunk in api.stream_chat(MODEL_ID, [user(TONGUES_QUESTION)])]
-    assert "".join(pieces) == TONGUES_ANSWER
-    assert api.create_llvm_endpoint_handler()(CAPITAL_QUESTION)["text"] == CAPITAL_ANSWER
+    with llvm(metadata={"llvm_endpoint": upstream}) as api:
+        assert [model["id"] for model in api.list_models()] == [MODEL_ID]
+        assert api.chat(MODEL_ID, [user(CAPITAL_QUESTION)])["text"] == CAPITAL_ANSWER
+        pieces = [piece["text"] for piece in api.stream_chat(MODEL_ID, [user(TONGUES_QUESTION)])]
+        assert "".join(pieces) == TONGUES_ANSWER
+        assert api.create_llvm_endpoint_handler()(CAPITAL_QUESTION)["text"] == CAPITAL_ANSWER
 
 
 def _run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:

@@ -366,7 +366,9 @@ def _decode_sse(data: bytes) -> list[tuple[str, str]]:
     """A decoder written from the HTML standard, for whole bodies: (event type, data) of each event."""
     text = data.decode("utf-8")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    events, lines, name = [], [], ""
+    events: list[tuple[str, str]] = []
+    lines: list[str] = []
+    name = ""
     for line in text.split("\n"):
         if not line:
             if lines:
@@ -507,13 +509,13 @@ async def test_nothing_is_left_behind_by_any_mixture_of_faults_and_clients() -> 
     async with Simulator(tokens=8, concurrency_per_key=50) as sim:
         sim.random(0.7, [*names, "cut:after=3+gzip", "bad_json:at=2+messy+unknown_fields"], seed=3)
 
-        async def call(number: int) -> None:
+        async def call() -> None:
             async with RawClient(sim) as client:
                 await client.send(request(rng.choice((CHAT, STREAM))))
                 await client.receive(most=rng.choice((1, 500, 50_000)), quiet=0.02)
 
         for _ in range(6):
-            await asyncio.gather(*(call(number) for number in range(40)))
+            await asyncio.gather(*(call() for _ in range(40)))
         await until(lambda: sim.in_flight == 0 and sim.open_connections == 0 and not sim._tasks)
         assert len(sim.requests) == 240
         assert all(one.t_end is not None for one in sim.requests)

@@ -120,12 +120,13 @@ async def test_requests_at_once() -> None:
 
 async def test_a_slot_comes_back_however_the_answer_ends() -> None:
     async with Simulator(concurrency_per_key=1) as sim:
-        for fault in (Fault.reset(), Fault.cut(after=2), Fault.status(500), Fault.malformed(), Fault.hang()):
+        faults = (Fault.reset(), Fault.cut(after=2), Fault.status(500), Fault.malformed(), Fault.hang())
+        for number, fault in enumerate(faults):
             sim.script(fault)
-            played = len(sim.requests)
             async with RawClient(sim) as client:
                 await client.send(request(STREAM))
-                await until(lambda played=played: len(sim.requests) > played)
+                while len(sim.requests) == number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
                 await client.receive(quiet=0.02)
             await until(lambda: sim.in_flight == 0)
         assert (await ask(sim, {"model": "m"})).status == 400

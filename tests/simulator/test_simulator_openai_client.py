@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from openai.types.chat import ChatCompletion
 
 from ipfs_accelerate_py.simulator import Fault, Simulator, SimulatorThread
 
@@ -74,13 +75,14 @@ async def test_chat_says_the_same_unary_and_streamed(client: AsyncOpenAI) -> Non
     assert chunks[-1].usage == reply.usage
     assert reply.usage is not None
     assert (reply.usage.completion_tokens, reply.usage.total_tokens) == (20, 20 + reply.usage.prompt_tokens)
-    assert len({chunk.id for chunk in chunks}) == 1 != reply.id
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[0].id != reply.id
 
 
 async def test_answers_depend_on_the_messages_and_the_seed_and_on_nothing_else(client: AsyncOpenAI) -> None:
     async def say(text: str, **options: Any) -> str | None:
         messages: list[Any] = [{"role": "user", "content": text}]
-        made = await client.chat.completions.create(model="gpt-4o", messages=messages, **options)
+        made: ChatCompletion = await client.chat.completions.create(model="gpt-4o", messages=messages, **options)
         return made.choices[0].message.content
 
     assert await say("one") == await say("one", temperature=1.5) != await say("two")
@@ -127,7 +129,7 @@ async def test_logprobs_belong_to_the_tokens(client: AsyncOpenAI) -> None:
         one.top_logprobs[0].logprob == one.logprob <= 0 and len(one.top_logprobs) == 2 for one in logprobs.content
     )
     stream = await client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True, **options)
-    found = []
+    found: list[Any] = []
     async for chunk in stream:
         if chunk.choices[0].logprobs is not None:
             found += chunk.choices[0].logprobs.content or []
@@ -226,7 +228,7 @@ async def test_tool_calls_are_streamed_in_pieces(client: AsyncOpenAI) -> None:
                 names.append((call.index, call.function.name, bool(call.id)))
             pieces.setdefault(call.index, []).append(call.function.arguments or "")
     assert names == [(0, "get_weather", True), (1, "get_time", True)]
-    assert ["".join(parts) for parts in pieces.values()] == [call.function.arguments for call in whole]  # type: ignore[union-attr]
+    assert ["".join(parts) for parts in pieces.values()] == [call.function.arguments for call in whole]
     assert len(pieces[0]) > 4
     assert finish == "tool_calls"
 

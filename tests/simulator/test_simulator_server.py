@@ -137,10 +137,17 @@ async def test_an_upgrade_is_ignored_and_the_request_answered(sim: Simulator) ->
 async def test_records_say_what_happened_and_never_a_key() -> None:
     now = Time()
     async with Simulator(clock=now, sleep=now.sleep, latency=2.0, api_keys={"first": "sk-secret"}) as sim:
-        await ask(sim, CHAT, "/v1/chat/completions?a=1", authorization="Bearer sk-secret", x_more="sk-other")
+        await ask(
+            sim, CHAT, "/v1/chat/completions?a=1&api_key=sk-query", authorization="Bearer sk-secret", x_more="sk-other"
+        )
         await ask(sim, CHAT, authorization="Bearer sk-wrong", cookie="c=sk-cookie", api_key="sk-azure")
         first, second = sim.requests
-    assert (first.number, first.method, first.path, first.query) == (1, "POST", "/v1/chat/completions", "a=1")
+    assert (first.number, first.method, first.path, first.query) == (
+        1,
+        "POST",
+        "/v1/chat/completions",
+        "a=1&api_key=<redacted>",
+    )
     assert (first.body, first.key, first.status) == (CHAT, "first", 200)
     assert (first.t_start, first.t_end) == (100.0, 102.0)
     assert first.headers["authorization"] == "<first>"
@@ -225,6 +232,19 @@ async def test_a_client_that_does_not_read_holds_the_stream_back_and_may_leave()
             assert before < 400_000
         await until(lambda: sim.in_flight == 0)
         assert sim.requests[0].aborted_by_client
+
+
+async def test_a_slow_reader_holds_back_a_paced_stream_too() -> None:
+    now = Time()
+    async with Simulator(tokens=500_000, chunk_interval=0.001, clock=now, sleep=now.sleep) as sim:
+        async with RawClient(sim) as client:
+            await client.send(request(STREAM))
+            before = -1
+            while before != (sim.requests[0].streamed_chunks if sim.requests else 0):
+                before = sim.requests[0].streamed_chunks if sim.requests else 0
+                await asyncio.sleep(0.02)
+            assert 0 < before < 100_000
+        await until(lambda: sim.in_flight == 0)
 
 
 async def test_a_client_that_leaves_in_the_latency() -> None:

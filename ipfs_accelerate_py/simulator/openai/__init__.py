@@ -86,10 +86,8 @@ class OpenAI:
         return Answer(body=_encode(_model(name)))
 
     def refuse(self, problem: Problem) -> Answer:
-        error = {"message": problem.message, "type": problem.type or "invalid_request_error"}
-        error |= {"param": problem.param, "code": problem.code}  # type: ignore[dict-item]  # null where absent
         headers = [("x-request-id", f"req_sim{next(_numbers):08x}"), ("openai-version", "2020-10-01")]
-        return Answer(problem.status, headers, _encode({"error": error}))
+        return Answer(problem.status, headers, _encode(_error(problem)))
 
     def unauthorized(self, *, missing: bool) -> Problem:
         if missing:
@@ -121,8 +119,7 @@ class OpenAI:
     def error_event(self, problem: Problem, request: Request) -> Event:
         if _ENDPOINTS.get(request.path) == "responses":
             return responses.error_event(problem, request.streamed_chunks)
-        error = {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}
-        return Event(_encode({"error": error}))
+        return Event(_encode(_error(problem)))
 
     def cost(self, request: Request, settings: Settings) -> int:
         counted = _COSTS.get(_ENDPOINTS.get(request.path, ""))
@@ -149,6 +146,12 @@ class OpenAI:
                 (f"x-ratelimit-reset-{kind}", duration(reset)),
             ]
         return headers
+
+
+def _error(problem: Problem) -> dict[str, dict[str, str | None]]:
+    """OpenAI's error object; what is absent is null in it, and not left out."""
+    kind = problem.type or "invalid_request_error"
+    return {"error": {"message": problem.message, "type": kind, "param": problem.param, "code": problem.code}}
 
 
 def duration(seconds: float) -> str:
