@@ -220,6 +220,9 @@ class _Submission(Generic[T]):
 
     def _settle(self, task: asyncio.Task[T]) -> None:
         self._portal._tasks.discard(task)
+        # The future may hold our `cancel`, and thereby all this: let go of what the caller may have forgotten by now.
+        self._args, self._kwargs = (), {}
+        del self._function
         if task.cancelled():
             self._future.cancel()
         error = None if task.cancelled() else task.exception()

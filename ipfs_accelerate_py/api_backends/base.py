@@ -244,6 +244,9 @@ class ApiBackend(LiveSettings):
 
     # --- for the classes -----------------------------------------------------------------------------------------
 
+    def _set(self, name: str, value: Any) -> None:
+        setattr(self._client, name, value)  # by way of the portal: the queue that a new limit wakes lives there
+
     def _client_of(self, endpoint_id: Any) -> Client:
         if endpoint_id is None:
             return self._client

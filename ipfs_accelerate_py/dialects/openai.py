@@ -17,6 +17,15 @@ from ipfs_accelerate_py.dialects.base import StreamDecoder, WireRequest
 from ipfs_accelerate_py.dialects.headers import rate_limits
 from ipfs_accelerate_py.dialects.openai_errors import error_from_body, error_from_status
 from ipfs_accelerate_py.dialects.openai_stream import ChatStreamDecoder, ResponseStreamDecoder
+from ipfs_accelerate_py.dialects.reading import (
+    arguments,
+    chat_usage,
+    content,
+    count,
+    name,
+    response_finish,
+    response_usage,
+)
 from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError, UnsupportedOperation
 from ipfs_accelerate_py.types import (
     Call,
@@ -33,7 +42,7 @@ from ipfs_accelerate_py.types import (
     Usage,
 )
 
-__all__ = ["OpenAIDialect", "response_usage", "usage_from"]
+__all__ = ["OpenAIDialect"]
 
 _decode = msgspec.json.Decoder().decode
 
@@ -106,19 +115,23 @@ class OpenAIDialect:
     # --- answers -------------------------------------------------------------------------------------------------
 
     def decode(self, call: Call, body: bytes) -> Reply:
+        if call.operation is Operation.RAW and not body:
+            return Reply()
         try:
             raw = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ProtocolError(f"the upstream's answer is not JSON; it begins with {_beginning(body)}") from None
         if call.operation is Operation.RAW:
-            return Reply(raw=raw, usage=usage_from(raw.get("usage")) if isinstance(raw, dict) else Usage())
+            return Reply(raw=raw, usage=chat_usage(raw.get("usage")) if isinstance(raw, dict) else Usage())
         if not isinstance(raw, dict):
             raise ProtocolError(f"the upstream's answer is not a JSON object but a {type(raw).__name__}")
         error = raw.get("error")
         if error and "choices" not in raw and "data" not in raw and "output" not in raw:
             raise error_from_body(raw)
         try:
-            reply = _READERS[call.operation](raw)
+            reply = _READERS[call.operation](raw, call)
+        except BackendError:
+            raise
         except (KeyError, IndexError, TypeError, AttributeError, ValueError, struct.error) as problem:
             raise ProtocolError(
                 f"the upstream's answer is not OpenAI's {call.operation} format: {type(problem).__name__}: {problem}",
@@ -158,34 +171,36 @@ def _beginning(body: bytes) -> str:
 # --- readers, one per operation ----------------------------------------------------------------------------------
 
 
-def _chat(raw: dict[str, Any]) -> Reply:
+def _chat(raw: dict[str, Any], call: Call) -> Reply:
     choice = raw["choices"][0]
     message = choice["message"]
     calls = message.get("tool_calls")
     return Reply(
-        id=raw.get("id") or "",
-        model=raw.get("model") or "",
-        text=_text(message.get("content")),
-        reasoning=message.get("reasoning_content") or _text(message.get("reasoning")),
-        refusal=message.get("refusal") or "",
+        id=name(raw.get("id")),
+        model=name(raw.get("model")),
+        text=content(message.get("content")),
+        reasoning=content(message.get("reasoning_content")) or content(message.get("reasoning")),
+        refusal=content(message.get("refusal")),
         tool_calls=[_tool_call(index, call) for index, call in enumerate(calls)] if calls else [],
-        finish_reason=choice.get("finish_reason"),
-        usage=usage_from(raw.get("usage")),
+        finish_reason=name(choice.get("finish_reason")) or None,
+        usage=chat_usage(raw.get("usage")),
     )
 
 
-def _completion(raw: dict[str, Any]) -> Reply:
+def _completion(raw: dict[str, Any], call: Call) -> Reply:
     choice = raw["choices"][0]
     return Reply(
-        id=raw.get("id") or "",
-        model=raw.get("model") or "",
-        text=choice["text"],
-        finish_reason=choice.get("finish_reason"),
-        usage=usage_from(raw.get("usage")),
+        id=name(raw.get("id")),
+        model=name(raw.get("model")),
+        text=content(choice["text"]),
+        finish_reason=name(choice.get("finish_reason")) or None,
+        usage=chat_usage(raw.get("usage")),
     )
 
 
-def _response(raw: dict[str, Any]) -> Reply:
+def _response(raw: dict[str, Any], call: Call) -> Reply:
+    if raw.get("status") == "failed" or (raw.get("error") and not raw["output"]):
+        raise error_from_body(raw)
     text: list[str] = []
     reasoning: list[str] = []
     refusal: list[str] = []
@@ -193,18 +208,18 @@ def _response(raw: dict[str, Any]) -> Reply:
     for item in raw["output"]:
         kind = item.get("type")
         if kind == "message":
-            for part in item["content"]:
-                if part.get("type") == "refusal":
-                    refusal.append(part["refusal"])
+            for piece in item["content"]:
+                if piece.get("type") == "refusal":
+                    refusal.append(content(piece["refusal"]))
                 else:
-                    text.append(part.get("text") or "")
+                    text.append(content(piece.get("text")))
         elif kind == "reasoning":
-            reasoning.extend(part.get("text") or "" for part in item.get("summary") or [])
+            reasoning.extend(content(piece.get("text")) for piece in item.get("summary") or [])
         elif kind == "function_call":
-            calls.append(ToolCall(item["call_id"], item["name"], item["arguments"], len(calls)))
+            calls.append(ToolCall(name(item["call_id"]), name(item["name"]), arguments(item["arguments"]), len(calls)))
     return Reply(
-        id=raw.get("id") or "",
-        model=raw.get("model") or "",
+        id=name(raw.get("id")),
+        model=name(raw.get("model")),
         text="".join(text),
         reasoning="".join(reasoning),
         refusal="".join(refusal),
@@ -214,19 +229,32 @@ def _response(raw: dict[str, Any]) -> Reply:
     )
 
 
-def _embed(raw: dict[str, Any]) -> Reply:
-    items = sorted(raw["data"], key=lambda item: item.get("index", 0))
+def _embed(raw: dict[str, Any], call: Call) -> Reply:
+    items = raw["data"]
+    request = call.request
+    if call.passthrough is not None:  # the bytes are forwarded, and nobody here reads the vectors
+        return Reply(model=name(raw.get("model")), usage=chat_usage(raw.get("usage")))
+    if isinstance(request, EmbedRequest):
+        # Vectors belong to inputs by position: one too few would shift all that follow.
+        indices = [item.get("index", position) for position, item in enumerate(items)]
+        if sorted(indices) != list(range(len(request.input))):
+            raise ProtocolError(
+                f"{len(request.input)} inputs were sent and the upstream answered with vectors for {indices[:20]}"
+            )
+        items = (
+            [items[indices.index(position)] for position in range(len(items))] if indices != sorted(indices) else items
+        )
     return Reply(
-        model=raw.get("model") or "",
+        model=name(raw.get("model")),
         vectors=[_vector(item["embedding"]) for item in items],
-        usage=usage_from(raw.get("usage")),
+        usage=chat_usage(raw.get("usage")),
     )
 
 
-def _models(raw: dict[str, Any]) -> Reply:
+def _models(raw: dict[str, Any], call: Call) -> Reply:
     return Reply(
         models=[
-            ModelInfo(item["id"], str(item.get("owned_by") or ""), int(item.get("created") or 0), item)
+            ModelInfo(str(item["id"]), name(item.get("owned_by")), count(item.get("created")), item)
             for item in raw["data"]
         ]
     )
@@ -244,68 +272,17 @@ _READERS = {
 # --- parts -------------------------------------------------------------------------------------------------------
 
 
-def _text(content: Any) -> str:
-    """Content as text; some servers (Mistral's reasoning models) send a list of parts."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or "" for part in content if isinstance(part, dict) and part.get("type") == "text")
-
-
 def _tool_call(index: int, call: dict[str, Any]) -> ToolCall:
     function = call.get("function") or call.get("custom") or {}
-    arguments = function.get("arguments", function.get("input", ""))
-    if not isinstance(arguments, str):  # some servers send the object itself
-        arguments = _encode(arguments).decode()
-    return ToolCall(call.get("id") or "", function.get("name") or "", arguments, index, call.get("type") or "function")
+    given = function.get("arguments", function.get("input"))
+    return ToolCall(
+        name(call.get("id")), name(function.get("name")), arguments(given), index, name(call.get("type")) or "function"
+    )
 
 
-def _vector(value: list[float] | str) -> list[float]:
+def _vector(value: Any) -> list[float]:
     """A vector as floats, or as base64 of little-endian float32 (what OpenAI's own client asks for)."""
     if isinstance(value, str):
         data = base64.b64decode(value, validate=True)
         return list(struct.unpack(f"<{len(data) // 4}f", data))
-    return value
-
-
-def usage_from(raw: Any) -> Usage:
-    """Counts of chat, completions and embeddings."""
-    if not isinstance(raw, dict):
-        return Usage()
-    usage = Usage(int(raw.get("prompt_tokens") or 0), int(raw.get("completion_tokens") or 0), reported=True)
-    details = raw.get("prompt_tokens_details")
-    if isinstance(details, dict):
-        usage.cached_tokens = int(details.get("cached_tokens") or 0)
-        usage.input_audio_tokens = int(details.get("audio_tokens") or 0)
-    details = raw.get("completion_tokens_details")
-    if isinstance(details, dict):
-        usage.reasoning_tokens = int(details.get("reasoning_tokens") or 0)
-        usage.output_audio_tokens = int(details.get("audio_tokens") or 0)
-    if not raw.get("prompt_tokens") and "input_tokens" in raw:
-        return response_usage(raw)
-    return usage
-
-
-def response_usage(raw: Any) -> Usage:
-    """Counts of the Responses API."""
-    if not isinstance(raw, dict):
-        return Usage()
-    usage = Usage(int(raw.get("input_tokens") or 0), int(raw.get("output_tokens") or 0), reported=True)
-    details = raw.get("input_tokens_details")
-    if isinstance(details, dict):
-        usage.cached_tokens = int(details.get("cached_tokens") or 0)
-    details = raw.get("output_tokens_details")
-    if isinstance(details, dict):
-        usage.reasoning_tokens = int(details.get("reasoning_tokens") or 0)
-    return usage
-
-
-def response_finish(raw: Mapping[str, Any], called: bool) -> str | None:
-    """A Responses answer's end in the words of chat."""
-    if raw.get("status") == "incomplete":
-        reason = (raw.get("incomplete_details") or {}).get("reason")
-        return "content_filter" if reason == "content_filter" else "length"
-    if raw.get("status") in ("completed", None):
-        return "tool_calls" if called else "stop"
-    return str(raw.get("status"))
+    return msgspec.convert(value, list[float])

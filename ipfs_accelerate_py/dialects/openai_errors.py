@@ -63,11 +63,11 @@ def error_from_body(raw: Mapping[str, Any], status: int | None = None) -> Backen
     """The error inside an answer that began with status 200: in band in a stream, or a 200 with an error in it."""
     message, code, kind, param = _fields(raw)
     number = status
-    if number is None and code is not None and code.isdigit():
+    if number is None and code is not None and len(code) == 3 and code.isascii() and code.isdigit():
         number = int(code)
     if number is None:
         words = f"{code or ''} {kind or ''}".lower()
-        if "rate_limit" in words:
+        if "rate_limit" in words or code in _QUOTA or kind in _QUOTA:
             number = 429
         elif "auth" in words or "api_key" in words:
             number = 401

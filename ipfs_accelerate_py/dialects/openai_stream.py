@@ -10,6 +10,16 @@ from typing import Any
 import msgspec
 
 from ipfs_accelerate_py.dialects.openai_errors import error_from_body
+from ipfs_accelerate_py.dialects.reading import (
+    arguments,
+    chat_usage,
+    content,
+    count,
+    name,
+    part,
+    response_finish,
+    response_usage,
+)
 from ipfs_accelerate_py.errors import BackendError, ProtocolError, StreamCut
 from ipfs_accelerate_py.framing import SSEDecoder, SSEvent
 from ipfs_accelerate_py.types import Chunk, ToolCall, Usage
@@ -31,7 +41,7 @@ class _Function(msgspec.Struct, gc=False):
 
 
 class _ToolCall(msgspec.Struct, gc=False):
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     type: str | None = None
     function: _Function | None = None
@@ -70,6 +80,8 @@ class _Event(msgspec.Struct, gc=False):
     usage: _Usage | None = None
     model: str | None = None
     error: msgspec.Raw = msgspec.Raw(b"")
+    #: Set where the event was read leniently; not a name that anybody sends.
+    loose_usage: Usage | None = msgspec.field(default=None, name="\0")
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -92,7 +104,7 @@ class _SSEStream:
     def feed(self, data: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
         for event in self._sse.feed(data):
-            self._read(event, chunks)
+            self._take(event, chunks)
         return chunks
 
     def forward(self, data: bytes, hide_usage: bool = False) -> list[bytes]:
@@ -102,7 +114,7 @@ class _SSEStream:
         for event in events:
             skipped = self.skipped
             chunks: list[Chunk] = []
-            self._read(event, chunks)
+            self._take(event, chunks)
             if self.skipped > skipped or (hide_usage and _only_usage(chunks)):
                 hidden = True
             else:
@@ -124,6 +136,16 @@ class _SSEStream:
     def _terminator(self) -> bytes:
         return b""
 
+    def _take(self, event: SSEvent, chunks: list[Chunk]) -> None:
+        try:
+            self._read(event, chunks)
+        except BackendError:
+            raise
+        except (TypeError, AttributeError, KeyError, ValueError) as problem:
+            raise ProtocolError(
+                f"an event of the upstream's stream is not of OpenAI's format: {type(problem).__name__}: {problem}"
+            ) from None
+
     def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
         raise NotImplementedError
 
@@ -141,7 +163,9 @@ class ChatStreamDecoder(_SSEStream):
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__()
-        self._open = choices
+        self._choices = choices
+        self._ended: set[int] = set()
+        self._begun = False
 
     def _terminator(self) -> bytes:
         return DONE
@@ -149,8 +173,8 @@ class ChatStreamDecoder(_SSEStream):
     def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
         data = event.data
         if data == b"[DONE]":
-            # Some servers send the terminator after an answer that has no finish_reason at all.
-            self.complete = self.finished = True
+            # Some servers send it after an answer that has no finish_reason at all; but alone it is no answer.
+            self.complete = self.finished = self._begun
             return
         try:
             decoded = _decode_event(data)
@@ -161,14 +185,15 @@ class ChatStreamDecoder(_SSEStream):
             return
         if decoded.error and bytes(decoded.error) != b"null":
             raise _in_band(data)
-        if not decoded.choices and decoded.usage is None and (event.event == "error" or b'"error"' in data[:20]):
+        usage = decoded.loose_usage if decoded.usage is None else _usage(decoded.usage)
+        if not decoded.choices and usage is None and (event.event == "error" or b'"error"' in data[:20]):
             raise _in_band(data)
         if decoded.model:
             self.model = decoded.model
-        usage = None if decoded.usage is None else _usage(decoded.usage)
         if usage is not None:
             self.usage = usage
         choices = decoded.choices
+        self._begun = self._begun or bool(choices)
         if not choices:
             chunks.append(Chunk(usage=usage, model=self.model, data=data))
             return
@@ -176,7 +201,7 @@ class ChatStreamDecoder(_SSEStream):
 
     def _chunk(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk:
         delta = choice.delta
-        chunk = Chunk("", "", "", (), choice.finish_reason, usage, self.model, choice.index, "", data)
+        chunk = Chunk("", "", "", (), choice.finish_reason or None, usage, self.model, choice.index, "", data)
         if delta is not None:
             if delta.content:
                 chunk.text = delta.content
@@ -185,7 +210,7 @@ class ChatStreamDecoder(_SSEStream):
                 chunk.reasoning = delta.reasoning_content or delta.reasoning or ""
                 self.content_seen = True
             if delta.tool_calls:
-                chunk.tool_calls = [_tool_call(call) for call in delta.tool_calls]
+                chunk.tool_calls = [_tool_call(position, call) for position, call in enumerate(delta.tool_calls)]
                 self.content_seen = True
             if delta.refusal:
                 chunk.refusal = delta.refusal
@@ -193,10 +218,10 @@ class ChatStreamDecoder(_SSEStream):
         elif choice.text:
             chunk.text = choice.text
             self.content_seen = True
-        if choice.finish_reason is not None:
+        if choice.finish_reason:  # some servers send an empty one with every chunk
             self.finish_reason = self.finish_reason or choice.finish_reason
-            self._open -= 1
-            self.complete = self._open <= 0
+            self._ended.add(choice.index)
+            self.complete = len(self._ended) >= self._choices
         return chunk
 
     def _lenient(self, data: bytes) -> _Event:
@@ -205,32 +230,28 @@ class ChatStreamDecoder(_SSEStream):
         if not isinstance(raw, dict):
             self._unreadable(data)
             return _Event(choices=[])
-        event = _Event(model=raw.get("model") if isinstance(raw.get("model"), str) else None)
         if raw.get("error"):
             raise _in_band(data)
-        usage = raw.get("usage")
-        if isinstance(usage, dict):
-            event.usage = _Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        event = _Event(model=name(raw.get("model")))
+        if isinstance(raw.get("usage"), dict):
+            event.loose_usage = chat_usage(raw["usage"])
         event.choices = []
         for choice in raw.get("choices") or []:
-            if not isinstance(choice, dict):
-                self._unreadable(data)
-                continue
-            delta = choice.get("delta") or {}
-            finish = choice.get("finish_reason")
+            choice = part(choice)
+            delta = part(choice.get("delta"))
             event.choices.append(
                 _Choice(
-                    index=_count(choice.get("index")) or 0,
+                    index=count(choice.get("index")),
                     delta=_Delta(
-                        content=_text(delta.get("content")),
-                        reasoning_content=_text(delta.get("reasoning_content") or delta.get("reasoning")),
-                        refusal=_text(delta.get("refusal")),
-                        tool_calls=[_loose_tool_call(n, call) for n, call in enumerate(delta.get("tool_calls") or [])],
+                        content=content(delta.get("content")),
+                        reasoning_content=content(delta.get("reasoning_content")) or content(delta.get("reasoning")),
+                        refusal=content(delta.get("refusal")),
+                        tool_calls=[_loose_tool_call(call) for call in delta.get("tool_calls") or []],
                     )
                     if "text" not in choice
                     else None,
-                    text=_text(choice.get("text")),
-                    finish_reason=finish if isinstance(finish, str) and finish else None,
+                    text=content(choice.get("text")),
+                    finish_reason=name(choice.get("finish_reason")),
                 )
             )
         return event
@@ -245,8 +266,8 @@ class ResponseStreamDecoder(_SSEStream):
 
     def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
         data = event.data
-        if data == b"[DONE]":
-            self.finished = True
+        if data == b"[DONE]":  # proxies add it to anything; what completes a response is its own event
+            self.finished = self.complete
             return
         try:
             raw = _decode_any(data)
@@ -256,40 +277,39 @@ class ResponseStreamDecoder(_SSEStream):
         if not isinstance(raw, dict):
             self._unreadable(data)
             return
-        kind = raw.get("type") or event.event
+        kind = name(raw.get("type")) or event.event
         chunk = Chunk(event=kind, model=self.model, data=data)
         if kind == "response.output_text.delta":
-            chunk.text = raw.get("delta") or ""
+            chunk.text = content(raw.get("delta"))
         elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
-            chunk.reasoning = raw.get("delta") or ""
+            chunk.reasoning = content(raw.get("delta"))
         elif kind == "response.refusal.delta":
-            chunk.refusal = raw.get("delta") or ""
-        elif kind == "response.output_item.added" and (raw.get("item") or {}).get("type") == "function_call":
+            chunk.refusal = content(raw.get("delta"))
+        elif kind == "response.output_item.added" and part(raw.get("item")).get("type") == "function_call":
             item = raw["item"]
-            index = self._calls.setdefault(raw.get("output_index", 0), len(self._calls))
-            chunk.tool_calls = [ToolCall(item.get("call_id") or "", item.get("name") or "", "", index)]
+            chunk.tool_calls = [ToolCall(name(item.get("call_id")), name(item.get("name")), "", self._index(raw))]
         elif kind == "response.function_call_arguments.delta":
-            index = self._calls.setdefault(raw.get("output_index", 0), len(self._calls))
-            chunk.tool_calls = [ToolCall("", "", raw.get("delta") or "", index)]
+            chunk.tool_calls = [ToolCall("", "", content(raw.get("delta")), self._index(raw))]
         elif kind in ("response.created", "response.in_progress"):
-            self.model = (raw.get("response") or {}).get("model") or self.model
-            chunk.model = self.model
+            self.model = chunk.model = name(part(raw.get("response")).get("model")) or self.model
         elif kind in ("response.completed", "response.incomplete"):
-            self._completed(raw.get("response") or {}, chunk)
+            self._completed(part(raw.get("response")), chunk)
         elif kind == "response.failed":
-            raise error_from_body(raw.get("response") or {})
+            raise error_from_body(part(raw.get("response")))
         elif kind == "error" or "error" in raw:
             raise error_from_body(raw)
         if chunk.text or chunk.reasoning or chunk.refusal or chunk.tool_calls:
             self.content_seen = True
         chunks.append(chunk)
 
-    def _completed(self, response: dict[str, Any], chunk: Chunk) -> None:
-        from ipfs_accelerate_py.dialects.openai import response_finish, response_usage
+    def _index(self, raw: dict[str, Any]) -> int:
+        """Number of the tool call that an event is about: calls are counted, other items of the output are not."""
+        return self._calls.setdefault(count(raw.get("output_index")), len(self._calls))
 
+    def _completed(self, response: dict[str, Any], chunk: Chunk) -> None:
         self.usage = chunk.usage = response_usage(response.get("usage"))
         self.finish_reason = chunk.finish_reason = response_finish(response, bool(self._calls))
-        self.model = chunk.model = response.get("model") or self.model
+        self.model = chunk.model = name(response.get("model")) or self.model
         self.complete = self.finished = True
 
 
@@ -308,15 +328,23 @@ def _in_band(data: bytes) -> BackendError:
     return error_from_body(raw if isinstance(raw, dict) else {"error": raw})
 
 
-def _tool_call(call: _ToolCall) -> ToolCall:
+def _tool_call(position: int, call: _ToolCall) -> ToolCall:
     function = call.function
     return ToolCall(
         call.id or "",
         (function.name or "") if function is not None else "",
         (function.arguments or "") if function is not None else "",
-        call.index,
+        position if call.index is None else call.index,
         call.type or "function",
     )
+
+
+def _loose_tool_call(value: Any) -> _ToolCall:
+    call = part(value)
+    function = part(call.get("function"))
+    made = _Function(name(function.get("name")), arguments(function.get("arguments")))
+    index = count(call["index"]) if call.get("index") is not None else None
+    return _ToolCall(index, name(call.get("id")), name(call.get("type")), made)
 
 
 def _usage(usage: _Usage) -> Usage:
@@ -328,25 +356,3 @@ def _usage(usage: _Usage) -> Usage:
         made.reasoning_tokens = details.reasoning_tokens or 0
         made.output_audio_tokens = details.audio_tokens or 0
     return made
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, list):
-        return "".join(part.get("text") or "" for part in value if isinstance(part, dict))
-    return value if isinstance(value, str) else None
-
-
-def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
-
-
-def _loose_tool_call(position: int, call: Any) -> _ToolCall:
-    if not isinstance(call, dict):
-        return _ToolCall(index=position)
-    function = call.get("function") or {}
-    arguments = function.get("arguments")
-    if arguments is not None and not isinstance(arguments, str):
-        arguments = msgspec.json.encode(arguments).decode()
-    index = _count(call.get("index"))
-    made = _Function(function.get("name"), arguments)
-    return _ToolCall(position if index is None else index, call.get("id"), call.get("type"), made)

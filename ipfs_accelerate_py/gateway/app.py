@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[Incoming], Awaitable[None]]
 _Route = tuple[Handler, str, bool]
 
-#: Seconds that answers get to be broken off properly when the gateway stops.
-_LAST_WORDS = 2.0
 #: The route that metrics show for paths that are none.
 _OTHER = "(other)"
 _ONE_MODEL = "/v1/models/"
@@ -105,13 +103,10 @@ class GatewayApp:
             metrics.done(route, incoming.model, status, time.monotonic() - incoming.began)
 
     async def aclose(self) -> None:
-        """Wait a moment for answers that are being broken off, then close every backend."""
+        """Close every backend."""
         if self._preloading is not None:
             self._preloading.cancel()
             await asyncio.gather(self._preloading, return_exceptions=True)
-        until = time.monotonic() + _LAST_WORDS
-        while self.metrics.in_flight and time.monotonic() < until:  # noqa: ASYNC110  # once, at the end
-            await asyncio.sleep(0.01)
         await self.table.aclose()
 
     def _authorize(self, headers: dict[bytes, bytes]) -> None:
@@ -173,8 +168,9 @@ class GatewayApp:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                if self.config.preload:
-                    self._preloading = asyncio.create_task(self.table.preload(self.config.preload))
+                self.table.warm_up()
+                if preload := self.table.preloaded:
+                    self._preloading = asyncio.create_task(self.table.preload(preload))
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self.draining = True

@@ -49,7 +49,7 @@ class GatewayConfig:
             balancer notices in time.
         environment: serve every backend for which a key or URL is in the environment.
         local: serve the models on this machine.
-        preload: local models to load at the start, in the background.
+        preload: local models to load at the start, in the background; None loads the first there is.
         warnings: what is worth telling whoever runs this.
     """
 
@@ -69,7 +69,7 @@ class GatewayConfig:
     shutdown_delay: float = 0.0
     environment: bool = True
     local: bool = True
-    preload: tuple[str, ...] = ()
+    preload: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -13,7 +13,7 @@ from ipfs_accelerate_py.dialects.openai_answers import error_body
 if TYPE_CHECKING:
     from ipfs_accelerate_py.gateway.http1 import HttpProtocol
 
-__all__ = ["Exchange", "head_bytes"]
+__all__ = ["Exchange"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Exchange:
         "_protocol",
         "_remaining",
         "_size",
+        "_task",
         "_told",
         "_waiter",
         "keep_alive",
@@ -73,11 +74,12 @@ class Exchange:
         self._remaining: int | None = None
         self._done = False
         self._left = False
+        self._task: asyncio.Task[None] | None = None
         self._on_disconnect: Callable[[], object] | None = None
 
     def start(self) -> None:
         """Run the application."""
-        task = self._protocol.loop.create_task(self._run())
+        task = self._task = self._protocol.loop.create_task(self._run())
         self._protocol.tasks.add(task)
 
     async def _run(self) -> None:
@@ -97,7 +99,7 @@ class Exchange:
             else:
                 await self._internal_error()
         finally:
-            task = asyncio.current_task()
+            task, self._task = self._task, None  # which holds this object, too
             assert task is not None
             protocol.tasks.discard(task)
 
@@ -256,8 +258,3 @@ class Exchange:
             self._on_disconnect = None
             self._wake()
             self._protocol.answered(self)
-
-
-def head_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Headers as they are written."""
-    return b"".join([b"%b: %b\r\n" % each for each in headers])

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import httptools
-import msgspec
 
 from ipfs_accelerate_py.dialects.openai_answers import error_body
-from ipfs_accelerate_py.gateway.exchange import Exchange, head_bytes
+from ipfs_accelerate_py.gateway.connections import Connections, head_bytes
+from ipfs_accelerate_py.gateway.exchange import Exchange
 from ipfs_accelerate_py.types import new_request_id
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-__all__ = ["DISCONNECT", "ConnectionLimits", "HttpProtocol", "Watchdog"]
+__all__ = ["DISCONNECT", "HttpProtocol"]
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -51,49 +51,6 @@ _NOTABLE = frozenset({b"host", b"transfer-encoding", b"expect"})
 _Target = tuple[str, bytes, bytes]
 
 
-class ConnectionLimits(msgspec.Struct, frozen=True):
-    """Limits of one connection: bytes of a request's head, and seconds.
-
-    ``header`` and ``body`` are for the whole of each, so that a sender of one byte a minute gains nothing by it;
-    ``keep_alive`` is the wait for the next request; ``write`` how long a client may leave an answer unread.
-    """
-
-    head_bytes: int = 32 * 1024
-    header: float = 10.0
-    body: float = 60.0
-    keep_alive: float = 75.0
-    write: float = 120.0
-
-
-class Watchdog:
-    """Looks at all connections' deadlines now and then: one timer, where a timer each would be set for every wait."""
-
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self._interval = min(1.0, min(limits.header, limits.body, limits.keep_alive, limits.write) / 4)
-        self._watched: set[HttpProtocol] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def watch(self, connection: HttpProtocol) -> None:
-        self._watched.add(connection)
-        if self._timer is None:
-            self._arm(connection.loop)
-
-    def forget(self, connection: HttpProtocol) -> None:
-        self._watched.discard(connection)
-        if not self._watched and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self._interval, self._look, loop)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._arm(loop)
-        now = loop.time()
-        for connection in [each for each in self._watched if each.deadline <= now]:
-            connection.expired(now)
-
-
 class _Refusal(Exception):  # noqa: N818  # an answer on its way out of the parser, not an error of ours
     """Raised inside the parser's callbacks: answer so and close."""
 
@@ -109,18 +66,13 @@ class HttpProtocol(asyncio.Protocol):
 
     def __init__(
         self,
-        limits: ConnectionLimits,
-        watchdog: Watchdog,
-        refused: Callable[[int], None],
+        connections: Connections,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """``refused`` is told the status of what is refused here and never reaches the application.
-
-        The rest is what uvicorn gives to its protocol classes.
-        """
+        """``connections`` is shared by all of a server; the rest is what uvicorn gives to its protocol classes."""
         self.loop = _loop or asyncio.get_running_loop()
         self.app: App = cast(App, config.loaded_app)
         self.tasks = server_state.tasks
@@ -129,9 +81,8 @@ class HttpProtocol(asyncio.Protocol):
         self.deadline = _NEVER
         self._state = server_state
         self._app_state = app_state
-        self._limits = limits
-        self._watchdog = watchdog
-        self._refused = refused
+        self._connections = connections
+        self._limits = connections.limits
         self._parser: Any = httptools.HttpRequestParser(self)
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int] | None = None
@@ -163,10 +114,10 @@ class HttpProtocol(asyncio.Protocol):
         self._server = _address(transport.get_extra_info("sockname"))
         self._state.connections.add(cast(Any, self))
         self.deadline = self.loop.time() + self._limits.keep_alive
-        self._watchdog.watch(self)
+        self._connections.watch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watchdog.forget(self)
+        self._connections.forget(self)
         self._state.connections.discard(cast(Any, self))
         self.deadline = _NEVER
         self._last = True
@@ -311,10 +262,7 @@ class HttpProtocol(asyncio.Protocol):
     @property
     def default_headers(self) -> bytes:
         """The headers that uvicorn gives to every answer (the date), as they are written."""
-        headers = self._state.default_headers
-        if headers is not _default_headers[0]:
-            _default_headers[:] = (headers, head_bytes(headers))
-        return cast(bytes, _default_headers[1])
+        return self._connections.default_head(self._state.default_headers)
 
     @property
     def closing_after_this(self) -> bool:
@@ -388,7 +336,7 @@ class HttpProtocol(asyncio.Protocol):
             if incoming is self._current:
                 self.transport.abort()
             return
-        self._refused(refusal.status)
+        self._connections.refused(refusal.status)
         body = error_body(refusal.status, refusal.message, refusal.code)
         self.transport.write(
             b"HTTP/1.1 %d \r\n%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n"
@@ -477,8 +425,6 @@ class HttpProtocol(asyncio.Protocol):
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _TARGETS: dict[bytes, _Target] = {}
-#: The list of default headers last seen, and its bytes; uvicorn makes a new list every second.
-_default_headers: list[Any] = [None, b""]
 
 
 def _too_large(most: int) -> _Refusal:

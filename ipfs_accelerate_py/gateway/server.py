@@ -9,6 +9,7 @@ import functools
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -17,15 +18,19 @@ from ipfs_accelerate_py.errors import ConfigurationError, MissingExtra
 from ipfs_accelerate_py.gateway.app import GatewayApp
 from ipfs_accelerate_py.gateway.banner import banner
 from ipfs_accelerate_py.gateway.config import GatewayConfig
-from ipfs_accelerate_py.gateway.http1 import ConnectionLimits, HttpProtocol, Watchdog
+from ipfs_accelerate_py.gateway.connections import ConnectionLimits, Connections
+from ipfs_accelerate_py.gateway.http1 import HttpProtocol
 from ipfs_accelerate_py.portal import new_event_loop
 
 if TYPE_CHECKING:
     import uvicorn
+    from uvicorn.server import ServerState
 
 __all__ = ["GatewayServer", "RunningGateway", "serve"]
 
 _BACKLOG = 2048
+#: Seconds that answers get to be broken off properly when the time to finish them is over.
+_LAST_WORDS = 2.0
 
 
 def serve(config: GatewayConfig, *, announce: Callable[[str], object] = print) -> None:
@@ -163,6 +168,7 @@ class GatewayServer:
         loop, thread = self._loop, self._thread
         assert loop is not None
         assert thread is not None
+        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -207,9 +213,20 @@ def _server(app: GatewayApp, config: GatewayConfig, signals: bool) -> _Server:
             app.draining = True
             if config.shutdown_delay:
                 await asyncio.sleep(config.shutdown_delay)
-            await super().shutdown(sockets)
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
+            for server in self.servers:
+                server.close()
+            for listener in sockets or ():
+                listener.close()
+            state = self.server_state
+            for connection in list(state.connections):
+                connection.shutdown()
+            if not await _ended(state, config.shutdown_timeout):
+                for task in list(state.tasks):
+                    task.cancel()
+                await _ended(state, _LAST_WORDS)
+                for connection in list(state.connections):
+                    connection.transport.abort()
+            await self.lifespan.shutdown()
 
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None, None, None]:
@@ -226,7 +243,7 @@ def _server(app: GatewayApp, config: GatewayConfig, signals: bool) -> _Server:
         config.keep_alive_timeout,
         config.write_timeout,
     )
-    protocol = functools.partial(HttpProtocol, limits, Watchdog(limits), app.metrics.refuse)
+    protocol = functools.partial(HttpProtocol, Connections(limits, app.metrics.refuse))
     return cast(
         "_Server",
         Server(
@@ -241,10 +258,19 @@ def _server(app: GatewayApp, config: GatewayConfig, signals: bool) -> _Server:
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
-                timeout_graceful_shutdown=cast(Any, config.shutdown_timeout),
             )
         ),
     )
+
+
+async def _ended(state: ServerState, seconds: float) -> bool:
+    """Whether every answer is complete and every connection closed, within this time."""
+    until = time.monotonic() + seconds
+    while state.connections or state.tasks:
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(0.01)
+    return True
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -98,6 +98,8 @@ class ModelTable:
         self.local: list[str] = [name for name, target in self._targets.items() if target.backend.local is not None]
         if config.local or "local" in self.whole:
             self._add_local()
+        #: Local models to load at the start.
+        self.preloaded = config.preload if config.preload is not None else tuple(self.local[:1])
 
     def _open(self, entry: BackendEntry) -> Backend:
         keys = None if entry.keys is None else tuple(sorted(entry.keys.items(), key=lambda item: item[0]))
@@ -240,6 +242,11 @@ class ModelTable:
             listing = _Listing(models, self._clock() + LIST_SECONDS)
         self._listings[label] = listing
         return listing
+
+    def warm_up(self) -> None:
+        """Import what the first request would otherwise wait for."""
+        if any(backend.http is not None for backend in self.backends.values()):
+            import aiohttp  # noqa: F401
 
     async def preload(self, names: Iterable[str]) -> None:
         """Load local models; what cannot be loaded is logged, and told again to whoever asks for it."""

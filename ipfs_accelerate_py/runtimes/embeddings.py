@@ -257,12 +257,16 @@ class EmbeddingRuntime:
     ) -> Future[tuple[NDArray[np.float32], list[int]]]:
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InvalidRequest("input must be a list of strings", status=400, param="input")
-        if dimensions is not None and not 1 <= dimensions <= self.dimensions:
+        # Types are looked at because these values may come from a request as they are.
+        if dimensions is not None and (type(dimensions) is not int or not 1 <= dimensions <= self.dimensions):
             raise InvalidRequest(
-                f"dimensions must be between 1 and {self.dimensions} for {self.name}, not {dimensions}",
+                f"dimensions must be a whole number from 1 to {self.dimensions} for {self.name}",
                 status=400,
                 param="dimensions",
             )
+        for option, flag in (("normalize", normalize), ("truncate", cut)):
+            if not isinstance(flag, bool) and (flag is not None or option == "truncate"):
+                raise InvalidRequest(f"{option} must be true or false", status=400, param=option)
         prompt, skip = self._prompt(prompt_name)
         finish = _Finish(self._normalizes if normalize is None else normalize, dimensions or self.dimensions)
         if not len(texts):
@@ -277,7 +281,7 @@ class EmbeddingRuntime:
         name = self._default_prompt if name is None else name
         if name is None:
             return "", 0
-        if name not in self.prompts:
+        if not isinstance(name, str) or name not in self.prompts:
             known = ", ".join(sorted(self.prompts))
             raise InvalidRequest(f"{self.name} has no prompt {name!r}; it has {known}", status=400, param="prompt_name")
         prompt = self.prompts[name]

@@ -109,7 +109,10 @@ def read_folder(path: str | Path, name: str | None = None) -> ModelFolder:
     """
     path = Path(path)
     reader = _Reader(path, name or path.name)
-    return reader.read()
+    try:
+        return reader.read()
+    except (AttributeError, TypeError, ValueError) as exc:  # Somewhere a list where an object is due, or the like.
+        raise reader.refuse(f"its JSON files do not have the usual shape: {exc}") from exc
 
 
 def find_weights(folder: Path) -> Path | None:
@@ -137,7 +140,12 @@ class _Reader:
         options = self.transformer(modules[0][1])
         limit = options.get("max_seq_length")
         config = self.json("config_sentence_transformers.json")
-        prompts = config.get("prompts") or {}
+        # sentence-transformers gives every model these two, empty unless the folder fills them.
+        prompts = {"query": "", "document": ""}
+        prompts |= {str(key): str(text or "") for key, text in (config.get("prompts") or {}).items()}
+        default = config.get("default_prompt_name")
+        if default is not None and default not in prompts:
+            raise self.refuse(f"its default prompt {default!r} is not among its prompts")
         return ModelFolder(
             name=self.name,
             path=self.path,
@@ -150,9 +158,8 @@ class _Reader:
                 NormalizeStep() if kind == "Normalize" and self.on_sentences(where) else self.dense(where)
                 for kind, where in modules[2:]
             ),
-            # sentence-transformers gives every model these two, empty unless the folder fills them.
-            prompts={"query": "", "document": ""} | {key: text or "" for key, text in prompts.items()},
-            default_prompt=config.get("default_prompt_name"),
+            prompts=prompts,
+            default_prompt=default,
         )
 
     def json(self, *parts: str) -> dict[str, Any]:

@@ -18,7 +18,10 @@ F = TypeVar("F", bound=ApiBackend)
 
 
 class Gate:
-    """The simulator's ``sleep``: with a latency set, every answer waits here until the gate is opened."""
+    """The simulator's ``sleep``: with a latency set, every answer waits here until the gate is opened.
+
+    As a context it is open at the end, so that a test that fails does not wait for threads that wait for it.
+    """
 
     def __init__(self) -> None:
         self._open = threading.Event()
@@ -29,6 +32,11 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc: object) -> None:
+        self.open()
 
 
 @pytest.fixture(autouse=True)

@@ -111,7 +111,7 @@ def test_a_raised_limit_lets_waiting_calls_in_at_once(simulators: Make, faces: M
     gate = Gate()
     simulator = simulators(latency=0.001, sleep=gate.sleep)
     face = faces(openai_api, simulator, max_concurrent_requests=1)
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(3) as pool, gate:
         calls = [pool.submit(face.chat, "gpt-4o", "Hello") for _ in range(3)]
         eventually(lambda: face.get_queue_info()["size"] == 2)
         face.max_concurrent_requests = 3
@@ -125,7 +125,7 @@ def test_a_switched_off_queue_refuses_what_finds_no_slot(simulators: Make, faces
     simulator = simulators(latency=0.001, sleep=gate.sleep)
     face = faces(openai_api, simulator, max_concurrent_requests=1)
     face.queue_enabled = False
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, gate:
         call = pool.submit(face.chat, "gpt-4o", "Hello")
         eventually(lambda: simulator.in_flight == 1)
         with pytest.raises(QueueFull, match="queue_enabled"):
@@ -293,7 +293,7 @@ def test_the_least_loaded_key_is_taken_when_asked_for(simulators: Make, faces: M
     face.key_selection_strategy = "least-loaded"
     with pytest.raises(ConfigurationError, match="round-robin"):
         face.key_selection_strategy = "random"
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool, gate:
         calls = [pool.submit(face.chat, "gpt-4o", "Hello") for _ in range(2)]
         eventually(lambda: simulator.in_flight == 2)
         face.add_api_key("second", KEYS["second"])

@@ -146,6 +146,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sentence_bert_config": {"processing_kwargs": {"text": {"max_length": 3}}}}, "processing options"),
     ({"sentence_bert_config": {"model_args": {"rope_theta": 3}}}, "model options"),
     ({"sentence_bert_config": {"tokenizer_args": {"vocab_file": "x"}}}, "tokenizer options"),
+    ({"sentence_bert_config": {"max_seq_length": "long"}}, "usual shape"),
+    ({"config_sentence_transformers": {"prompts": ["query: "]}}, "usual shape"),
+    ({"config_sentence_transformers": {"default_prompt_name": "poem"}}, "default prompt 'poem'"),
     ({"1_Pooling/config": {"pooling_mode": "attention"}}, "pooling modes"),
     ({"modules": DENSE, "2_Dense/config": {"in_features": 8}}, "no in_features and out_features"),
     (

@@ -1,0 +1,81 @@
+# Everything that is done here, by name. `make` alone lists it. Needs Python 3.11 or later; sets up .venv by itself.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# For `make run`: where to listen, and the gateway's configuration. HOST counts only on make's own command line: some
+# shells export a HOST, and a gateway must not be opened to the network by accident.
+PORT ?=
+CONFIG ?=
+ifneq ($(origin HOST),command line)
+HOST :=
+endif
+# The Python of a new .venv; by default the first that is new enough.
+PYTHON ?=
+# For `make test`: pytest's own arguments, instead of the whole suite with coverage.
+ARGS ?=
+# For `make bench`: a folder for the raw figures.
+OUT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check dev bench docs clean
+
+help: ## this list
+	@echo "ipfs_accelerate_py: one interface to inference"
+	@echo
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12 chooses the Python of a new $(VENV)"
+
+run: $(VENV)/.run ## serve on http://127.0.0.1:8000/v1, with a local model   [PORT=8123] [HOST=0.0.0.0] [CONFIG=file.yaml]
+	@exec $(BIN)/ipfs-accelerate serve \
+	    $(if $(HOST),--host '$(HOST)') $(if $(PORT),--port '$(PORT)') $(if $(CONFIG),--config '$(CONFIG)')
+
+# The tests run also where a check fails: it is good to know both. pytest has the last word.
+test: $(VENV)/.dev ## every check and every test, from nothing   [ARGS="-k breaker"]
+	@tools/promtool.sh
+	@status=0; \
+	$(MAKE) --no-print-directory check || status=$$?; \
+	$(BIN)/python -m pytest $(or $(ARGS),--cov) || status=$$?; \
+	exit $$status
+
+check: $(VENV)/.dev ## formatting, lint, types, layers; no tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+dev: $(VENV)/.dev ## set up .venv for development
+	@tools/promtool.sh
+	@echo "Ready: $(BIN)/ipfs-accelerate, $(BIN)/python -m pytest tests/test_framing.py, make check"
+
+bench: $(VENV)/.dev ## import cost, client and gateway beside others, all in pairs; some minutes   [OUT=bench/results]
+	@$(BIN)/python -m compileall -q ipfs_accelerate_py bench
+	@for each in import_cost client gateway; do \
+	    echo "== $$each"; \
+	    env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m bench.$$each $(if $(OUT),--out $(OUT)/$$each) || exit 1; \
+	done
+
+docs: $(VENV)/.dev ## write what is generated, and check every link
+	@$(BIN)/python docs/generate_cli.py
+	@$(BIN)/python tools/check_links.py
+
+clean: ## remove caches and build outputs (rm -rf .venv .tools removes the rest)
+	@rm -rf build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+	    .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# --- set-up: a stamp a step, so that it is done again only when what it depends on has changed ------------------------
+
+$(VENV)/.made:
+	@tools/venv.sh $(VENV) $(PYTHON)
+	@touch $@
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
+	@tools/torch.sh $(VENV)
+	@tools/install.sh $(VENV) "ipfs-accelerate-py with its gateway and a local model" -c constraints.txt -e '.[gateway,local,minilm]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
+	@tools/torch.sh $(VENV)
+	@tools/install.sh $(VENV) "ipfs-accelerate-py with all that its tests need" -c constraints.txt -e '.[gateway,local,minilm,dev]'
+	@touch $(VENV)/.run $@
