@@ -72,10 +72,10 @@ class Limit:
         self._cancelling = 0
 
     def __enter__(self) -> None:
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
         if self.until is not None:
-            self._task = task = asyncio.current_task()
-            assert task is not None
-            self._cancelling = task.cancelling()
             self._deadlines._add(self, self.until)
 
     def __exit__(
@@ -90,6 +90,14 @@ class Limit:
             and issubclass(kind, asyncio.CancelledError)
         ):
             raise TimeoutError from error
+
+    def move(self, until: float | None) -> None:
+        """Another instant for a wait that is under way."""
+        self.until = until
+        if until is None:
+            self._deadlines._limits.discard(self)
+        elif self._task is not None and not self._expired:
+            self._deadlines._add(self, until)
 
     def expire(self) -> None:
         """The instant has come."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from ipfs_accelerate_py.api_backends.results import CircuitState
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult, Pending, Ticket
@@ -111,14 +111,20 @@ class ApiBackend(LiveSettings):
     def create_endpoint(self, api_key: str | Mapping[str, str] | None = None, **settings: Any) -> str:
         """Make an endpoint, and return its id for ``endpoint_id=``.
 
-        It begins with the settings, ``base_url`` and keys that this object has now, but for those given here, and has
-        its own queue, breaker and books.
+        It begins with the settings, ``base_url``, ``headers`` and keys that this object has now, but for those given
+        here, and has its own queue, breaker and books.
         """
-        options = {**self.settings.as_dict(), "base_url": self._client.base_url, **_without_aliases(settings)}
+        options = {
+            **self.settings.as_dict(),
+            "base_url": self._client.base_url,
+            "headers": self._headers,
+            **_without_aliases(settings),
+        }
         if api_key is None:
             held = self._client.asynchronous._backend._keys
-            api_key = {name: secret.reveal() for name, (secret, _) in held.items()}
-        endpoint = Client(self._service, headers=self._headers, api_key=api_key, **options)
+            # With none it looks for one as this object did, and so meets the same obstacle.
+            api_key = {name: secret.reveal() for name, (secret, _) in held.items()} or None
+        endpoint = Client(self._service, api_key=api_key, **options)
         endpoint_id = f"endpoint_{random.getrandbits(48):012x}"
         self._endpoints[endpoint_id] = endpoint
         return endpoint_id
@@ -236,7 +242,12 @@ class ApiBackend(LiveSettings):
         for client in (self._client, *self._endpoints.values()):
             client.close()
 
-    def __enter__(self: T) -> T:
+    async def aclose(self) -> None:
+        """The awaitable twin of `close`."""
+        for client in (self._client, *self._endpoints.values()):
+            await Pending(client.portal(), client.asynchronous.aclose)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

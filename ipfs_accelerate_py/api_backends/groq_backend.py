@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ipfs_accelerate_py.api_backends.results import text_result
+from ipfs_accelerate_py.api_backends.streams import AsyncPieces, Pieces
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult
 from ipfs_accelerate_py.api_backends.twins import awaitable, blocking
-from ipfs_accelerate_py.api_backends.verbs import Messages, Streaming, given, refuse_stream
+from ipfs_accelerate_py.api_backends.verbs import Chatting, Messages, asked
 from ipfs_accelerate_py.client import AsyncClient, chat_messages
 from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.types import ModelInfo
@@ -23,7 +24,7 @@ _AUDIO = ("whisper", "tts", "orpheus")
 _VISION = ("vision", "llava", "llama-4", "qwen3.6-27b", "qwen3.8-27b")
 
 
-class groq(Streaming):  # noqa: N801  # the older API's name
+class groq(Chatting):  # noqa: N801  # the older API's name
     """Groq.
 
     ::
@@ -57,8 +58,8 @@ class groq(Streaming):  # noqa: N801  # the older API's name
         whether it is known is for the service to say. With ``response_format={"type": "json_object"}`` and no mention
         of JSON in the messages, which the service would refuse, a system message that asks for it is put before them.
         """
-        refuse_stream(options)
-        options |= given(
+        options = asked(
+            options,
             temperature=temperature,
             max_tokens=max_tokens,
             top_p=top_p,
@@ -72,8 +73,18 @@ class groq(Streaming):  # noqa: N801  # the older API's name
     chat = blocking(_chat)
     achat = awaitable(_chat)
 
+    def stream_chat(self, model_name: str, messages: Messages, **options: Any) -> Pieces:
+        """A chat answer as it is written: ``for chunk in api.stream_chat(...): chunk["text"]``; the last has ``done``.
+
+        Options are those of ``chat``. The call begins at once.
+        """
+        return self._pieces(model_name, messages, options)
+
+    def astream_chat(self, model_name: str, messages: Messages, **options: Any) -> AsyncPieces:
+        """The same for ``async for``, on any event loop. The call begins with the first piece asked for."""
+        return self._async_pieces(model_name, messages, options)
+
     def _prepared(self, messages: Messages, options: dict[str, Any]) -> Messages:
-        messages = super()._prepared(messages, options)
         wanted = options.get("response_format")
         if not isinstance(wanted, dict) or wanted.get("type") != "json_object":
             return messages

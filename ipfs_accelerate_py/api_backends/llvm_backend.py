@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ipfs_accelerate_py.api_backends.results import text_result
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult
 from ipfs_accelerate_py.api_backends.twins import awaitable, blocking
-from ipfs_accelerate_py.api_backends.verbs import Completing, Embedding, Messages, Streaming, given, refuse_stream
+from ipfs_accelerate_py.api_backends.verbs import Completing, Embedding, Messages, Streaming, asked
 from ipfs_accelerate_py.client import AsyncClient
 from ipfs_accelerate_py.errors import ModelNotFound, RuntimeUnavailable
 from ipfs_accelerate_py.sync import Client
@@ -44,8 +44,7 @@ class llvm(Streaming, Completing, Embedding):  # noqa: N801  # the older API's n
 
         Other options, the server's own among them (``top_k``, ``min_p``), go to it as they are.
         """
-        refuse_stream(options)
-        options |= given(temperature=temperature, max_tokens=max_tokens)
+        options = asked(options, temperature=temperature, max_tokens=max_tokens)
         return text_result(await client.chat(model, messages, **options))
 
     chat = blocking(_chat)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ipfs_accelerate_py.api_backends.results import text_result
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult
 from ipfs_accelerate_py.api_backends.twins import awaitable, blocking
-from ipfs_accelerate_py.api_backends.verbs import Completing, Embedding, Messages, Streaming, given, refuse_stream
+from ipfs_accelerate_py.api_backends.verbs import Completing, Embedding, Messages, Streaming, asked
 from ipfs_accelerate_py.client import AsyncClient, chat_messages
 from ipfs_accelerate_py.errors import ConfigurationError
 
@@ -45,22 +45,20 @@ class openai_api(Streaming, Completing, Embedding):  # noqa: N801  # the older A
         ``messages`` is a text or a list in OpenAI's shape; ``prompt`` is one more message of the user after them, and
         ``system`` one before them. Other options go to the service as they are.
         """
-        refuse_stream(options)
-        options |= given(temperature=temperature, max_tokens=max_tokens)
+        options = asked(options, temperature=temperature, max_tokens=max_tokens)
         return text_result(await client.chat(model, _with_prompt(messages, prompt), system=system, **options))
 
     chat = blocking(_chat)
     achat = awaitable(_chat)
 
     def _prepared(self, messages: Messages, options: dict[str, Any]) -> Messages:
-        return super()._prepared(_with_prompt(messages, options.pop("prompt", None)), options)
+        return _with_prompt(messages, options.pop("prompt", None))
 
     async def _responses(
         self, client: AsyncClient, /, model: str, input: str | list[Any], **options: Any
     ) -> dict[str, Any]:
         """One answer of the Responses API, as ``chat`` gives it."""
-        refuse_stream(options)
-        return text_result(await client.respond(model, input, **options))
+        return text_result(await client.respond(model, input, **asked(options)))
 
     responses = blocking(_responses)
     aresponses = awaitable(_responses)

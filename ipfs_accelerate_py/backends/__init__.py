@@ -117,6 +117,11 @@ class Backend:
         """Start with fresh state: in a forked child, what the parent had in flight is not ours to wait for."""
         self._build()
 
+    def warm_up(self) -> None:
+        """Import now what the first call would import: for who wants to answer the first one as fast as the second."""
+        if isinstance(self.transport, AiohttpTransport):
+            self.transport.warm_up()
+
     async def aclose(self) -> None:
         if self.transport is not None:
             await self.transport.aclose()

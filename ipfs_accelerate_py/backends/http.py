@@ -8,7 +8,7 @@ from typing import Any
 
 from ipfs_accelerate_py.backends.spec import BackendSpec
 from ipfs_accelerate_py.dialects.base import Dialect, StreamDecoder, WireRequest
-from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError, ReadTimeout, StreamCut
+from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError
 from ipfs_accelerate_py.pipeline.keys import Key, Lease
 from ipfs_accelerate_py.settings import Settings, Timeouts
 from ipfs_accelerate_py.stream import Stream
@@ -186,7 +186,7 @@ class _StreamSource:
         self._first_content = timeouts.first_content
         self._passthrough = call.passthrough
         self._hide_usage = call.passthrough is not None and call.passthrough.hide_usage
-        self._ending = False
+        self._grace = TERMINATOR_GRACE
 
     @property
     def model(self) -> str:
@@ -214,7 +214,7 @@ class _StreamSource:
             if more is None:
                 break
             items.extend(more)
-        if not self._ending:
+        if not decoder.complete:
             self._response.wait_at_most(self._idle, self._deadline)
         return items
 
@@ -238,18 +238,15 @@ class _StreamSource:
     async def _items(self) -> list[Any] | None:
         """What the next bytes bring: maybe nothing, and None at the end."""
         decoder = self._decoder
+        if decoder.error is not None:
+            raise decoder.error
         if decoder.finished:
             await self._drain()
             return None
-        if decoder.complete and not self._ending:
-            self._ending = True
-            self._response.wait_at_most(TERMINATOR_GRACE, self._deadline)
-        try:
+        if decoder.complete:
+            data = await self._read_terminator()
+        else:
             data = await self._response.read_some()
-        except (ReadTimeout, StreamCut):
-            if not decoder.complete:
-                raise
-            data = b""  # the whole answer is here; only its terminator is missing
         if not data:
             rest = decoder.end()
             return [rest] if rest and self._passthrough is not None else None
@@ -259,12 +256,25 @@ class _StreamSource:
 
     async def _drain(self) -> None:
         """Read the end of the body, so that the connection can be used again."""
-        self._response.wait_at_most(TERMINATOR_GRACE / 4, self._deadline)
+        while await self._read_terminator():
+            pass
+
+    async def _read_terminator(self) -> bytes:
+        """Read on after a complete answer, for its counts and terminator; nothing that happens now makes it less.
+
+        The grace is for all the waits together (an upstream may have no end of comments to make), and not for the
+        time that a slow reader takes between them.
+        """
+        began = time.monotonic()
+        until = began + self._grace
+        self._response.wait_at_most(None, until if self._deadline is None else min(until, self._deadline))
         try:
-            while await self._response.read_some():
-                pass
+            return await self._response.read_some()
         except BackendError:
             self._response.abort()
+            return b""
+        finally:
+            self._grace -= time.monotonic() - began
 
 
 def _user_agent() -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.backends.spec import BackendSpec
-from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, UnsupportedOperation
+from ipfs_accelerate_py.errors import InvalidRequest, UnsupportedOperation
 from ipfs_accelerate_py.types import Call, EmbedRequest, ModelInfo, Operation, Reply, Usage
 
 if TYPE_CHECKING:
@@ -60,13 +60,16 @@ class LocalBackend:
         options.pop("user", None)
         known = {name: options.pop(name) for name in _OPTIONS if name in options}
         if options:
-            raise ConfigurationError(
-                f"a local embedding has no option {sorted(options)[0]!r}; it has: {', '.join(_OPTIONS)}"
+            name = sorted(options)[0]
+            raise InvalidRequest(
+                f"a local embedding has no option {name!r}; it has: {', '.join(_OPTIONS)}", status=400, param=name
             )
         for index, text in enumerate(request.input):
             if not isinstance(text, str):
                 raise InvalidRequest(
-                    f"a local model embeds texts; input[{index}] is a {type(text).__name__}", param=f"input[{index}]"
+                    f"a local model embeds texts; input[{index}] is a {type(text).__name__}",
+                    status=400,
+                    param=f"input[{index}]",
                 )
         runtime = await self.load(request.model)
         done = await runtime.embed(request.input, **known)

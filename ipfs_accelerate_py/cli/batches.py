@@ -76,10 +76,10 @@ class Embedding:
                 self._write(self._pending.popleft())
             complete = True
         except KeyboardInterrupt:
-            self._keep([batch for batch in self._pending if batch.future.done()])
+            self._keep(wait=False)
             raise
         except AccelerateError:
-            self._keep(list(self._pending))  # they were sent, and are paid for
+            self._keep(wait=True)  # they were sent, and are paid for
             raise
         finally:
             for batch in self._pending:
@@ -110,11 +110,12 @@ class Embedding:
         self._gap = False
         self._progress(len(batch.items))
 
-    def _keep(self, batches: list[_Batch]) -> None:
-        for batch in batches:
+    def _keep(self, *, wait: bool) -> None:
+        """Write what is done of the calls under way; with ``wait``, what will be done."""
+        for batch in self._pending:
             if self._gap and self._writer.ordered:
                 return  # where vectors are known by their line, none may follow a missing one
-            if batch.future.exception() is None:
+            if (wait or batch.future.done()) and batch.future.exception() is None:
                 self._write(batch)
             else:
                 self._gap = True

@@ -21,7 +21,7 @@ __all__ = [
     "choose_target",
     "connection_options",
     "default_setting",
-    "key_from_environment",
+    "key_options",
     "named_model",
     "shown_address",
     "split_model",
@@ -59,29 +59,56 @@ class Connection:
         return {} if self.timeout is None else {"timeout": self.timeout}
 
 
-def connection_options(*, timeout: float | None = None, retries: int | None = None) -> Callable[[F], F]:
-    """Add the options of a `Connection`; the command gets it as its argument ``connection``."""
+def key_options(section: str, what: str) -> Callable[[F], F]:
+    """Add ``--api-key-env`` and ``--api-key-file``; the command gets ``api_key``, by its name, or None.
+
+    There is no option for the key itself: every user of the machine can read the list of processes.
+    """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)  # its options as well: click keeps them in the function's attributes
-        def command(
-            backend: str | None,
-            base_url: str | None,
-            api_key_env: str | None,
-            api_key_file: str | None,
-            timeout: float | None,
-            retries: int | None,
-            **rest: Any,
-        ) -> Any:
+        def command(api_key_env: str | None, api_key_file: str | None, **rest: Any) -> Any:
             if api_key_env is not None and api_key_file is not None:
                 raise click.UsageError("--api-key-env and --api-key-file exclude each other")
             key = None
             if api_key_env is not None:
-                key = {api_key_env: key_from_environment(api_key_env)}
+                key = {api_key_env: _key_from_environment(api_key_env)}
             elif api_key_file is not None:
                 key = {"file": _key_from_file(api_key_file)}
+            return function(api_key=key, **rest)
+
+        made: Any = command
+        made = option(
+            "--api-key-file",
+            metavar="FILE",
+            section=section,
+            help="File that holds the key; <(command) works. There is no option for the key itself: other users of "
+            "this machine could read it in the list of processes.",
+        )(made)
+        made = option(
+            "--api-key-env", metavar="NAME", section=section, help=f"Environment variable that holds {what}."
+        )(made)
+        typed: F = made
+        return typed
+
+    return decorate
+
+
+def connection_options(*, timeout: float | None = None, retries: int | None = None) -> Callable[[F], F]:
+    """Add the options of a `Connection`; the command gets it as its argument ``connection``."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(
+            backend: str | None,
+            base_url: str | None,
+            api_key: Mapping[str, str] | None,
+            timeout: float | None,
+            retries: int | None,
+            **rest: Any,
+        ) -> Any:
             settings = {} if retries is None else {"max_retries": retries}
-            return function(connection=Connection(backend, base_url, key, settings, timeout), **rest)
+            return function(connection=Connection(backend, base_url, api_key, settings, timeout), **rest)
 
         made: Any = command
         for add in reversed(_connection_flags(timeout, retries)):
@@ -103,14 +130,7 @@ def _connection_flags(timeout: float | None, retries: int | None) -> list[Callab
             help="Where the service is. Alone, without a backend, it means a server of your own that speaks OpenAI's "
             "format (the backend llvm).  [default: the configured one, else the service's own]",
         ),
-        option("--api-key-env", metavar="NAME", section=section, help="Environment variable that holds the key."),
-        option(
-            "--api-key-file",
-            metavar="FILE",
-            section=section,
-            help="File that holds the key; <(command) works. There is no option for the key itself: other users of "
-            "this machine could read it in the list of processes.",
-        ),
+        key_options(section, "the key"),
         option(
             "--timeout",
             metavar="SECONDS",
@@ -222,7 +242,7 @@ def shown_address(url: str) -> str:
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
-def key_from_environment(name: str) -> str:
+def _key_from_environment(name: str) -> str:
     """The key in this variable. Raises `MissingCredential` where it is not set."""
     from ipfs_accelerate_py.credentials import make_secret
 

@@ -26,7 +26,8 @@ class StreamDecoder(Protocol):
 
     ``content_seen`` turns true with the first piece of content (text, reasoning, refusal or tool call); ``complete``
     when the answer has semantically ended, and then nothing but its terminator can follow; ``finished`` with the
-    terminator. ``skipped`` counts events that could not be read and held no content.
+    terminator. ``skipped`` counts events that could not be read and held no content. ``error`` is the error that came
+    after what was just handed out; nothing follows it.
     """
 
     model: str
@@ -36,6 +37,7 @@ class StreamDecoder(Protocol):
     complete: bool
     finished: bool
     skipped: int
+    error: BackendError | None
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Decode what is complete by now. Raises the error that the provider sent in band, or `ProtocolError`."""

@@ -74,7 +74,7 @@ class OpenAIDialect:
     operations = frozenset(PATHS) | {Operation.RAW}
 
     def __init__(self, *, stream_usage: bool = True) -> None:
-        self._stream_usage = stream_usage
+        self.stream_usage = stream_usage
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class OpenAIDialect:
             fields["stream"] = call.stream
         elif call.stream:
             fields["stream"] = True
-            if self._stream_usage:
+            if self.stream_usage:
                 fields["stream_options"] = {"include_usage": True, **(fields.get("stream_options") or {})}
         return fields
 
@@ -117,6 +117,8 @@ class OpenAIDialect:
     def decode(self, call: Call, body: bytes) -> Reply:
         if call.operation is Operation.RAW and not body:
             return Reply()
+        if call.passthrough is not None:
+            return _passed(call, body)
         try:
             raw = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -138,8 +140,6 @@ class OpenAIDialect:
                 body=raw,
             ) from None
         reply.raw = raw
-        if call.passthrough is not None:
-            reply.body = body
         return reply
 
     def stream_decoder(self, call: Call) -> StreamDecoder:
@@ -166,6 +166,48 @@ def _json(value: Any) -> bytes:
 
 def _beginning(body: bytes) -> str:
     return repr(body[:80].decode("utf-8", "replace"))
+
+
+# --- passthrough -------------------------------------------------------------------------------------------------
+
+
+class _Passed(msgspec.Struct):
+    """What is read of an answer whose bytes are forwarded; the rest is only checked to be JSON."""
+
+    model: msgspec.Raw = msgspec.Raw(b"null")
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    choices: msgspec.Raw = msgspec.Raw(b"null")
+    output: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_passed = msgspec.json.Decoder(_Passed).decode
+_MARKS = {
+    Operation.CHAT: "choices",
+    Operation.COMPLETION: "choices",
+    Operation.RESPONSE: "output",
+    Operation.EMBED: "data",
+}
+
+
+def _passed(call: Call, body: bytes) -> Reply:
+    try:
+        passed = _decode_passed(body)
+    except msgspec.ValidationError:
+        raise ProtocolError(f"the upstream's answer is not a JSON object; it begins with {_beginning(body)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProtocolError(f"the upstream's answer is not JSON; it begins with {_beginning(body)}") from None
+    mark = getattr(passed, _MARKS[call.operation])
+    if bytes(mark) == b"null":
+        if bytes(passed.error) != b"null":
+            raise error_from_body(_decode(body))
+        raise ProtocolError(
+            f"the upstream's answer is not OpenAI's {call.operation} format: it has no {_MARKS[call.operation]!r}"
+        )
+    counts = _decode(passed.usage)
+    usage = response_usage(counts) if call.operation is Operation.RESPONSE else chat_usage(counts)
+    return Reply(model=name(_decode(passed.model)), usage=usage, body=body)
 
 
 # --- readers, one per operation ----------------------------------------------------------------------------------
@@ -232,8 +274,6 @@ def _response(raw: dict[str, Any], call: Call) -> Reply:
 def _embed(raw: dict[str, Any], call: Call) -> Reply:
     items = raw["data"]
     request = call.request
-    if call.passthrough is not None:  # the bytes are forwarded, and nobody here reads the vectors
-        return Reply(model=name(raw.get("model")), usage=chat_usage(raw.get("usage")))
     if isinstance(request, EmbedRequest):
         # Vectors belong to inputs by position: one too few would shift all that follow.
         indices = [item.get("index", position) for position, item in enumerate(items)]

@@ -332,7 +332,7 @@ def _wrong_field(text: str) -> InvalidRequest:
         wanted = " or ".join(_WORDS.get(word, word) for word in expected[1].split(" | "))
         got = _WORDS.get(expected[2], expected[2])
         if not place:
-            return bad_request(f"The body must be a JSON {wanted}, not a {got}.", "invalid_type")
+            return bad_request(f"The body must be a JSON {wanted}, but got {got}.", "invalid_type")
         return bad_request(f"Invalid type for '{place}': expected {wanted}, but got {got}.", "invalid_type", place)
     return bad_request(f"Invalid value for '{place}': {text}." if place else f"{text}.", "invalid_value", place or None)
 

@@ -80,8 +80,6 @@ class _Event(msgspec.Struct, gc=False):
     usage: _Usage | None = None
     model: str | None = None
     error: msgspec.Raw = msgspec.Raw(b"")
-    #: Set where the event was read leniently; not a name that anybody sends.
-    loose_usage: Usage | None = msgspec.field(default=None, name="\0")
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -100,11 +98,18 @@ class _SSEStream:
         self.complete = False
         self.finished = False
         self.skipped = 0
+        self.error: BackendError | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
         for event in self._sse.feed(data):
-            self._take(event, chunks)
+            try:
+                self._take(event, chunks)
+            except BackendError as error:
+                if not chunks:
+                    raise
+                self.error = error
+                break
         return chunks
 
     def forward(self, data: bytes, hide_usage: bool = False) -> list[bytes]:
@@ -114,7 +119,14 @@ class _SSEStream:
         for event in events:
             skipped = self.skipped
             chunks: list[Chunk] = []
-            self._take(event, chunks)
+            try:
+                self._take(event, chunks)
+            except BackendError as error:
+                if not keep:
+                    raise
+                self.error = error
+                hidden = True
+                break
             if self.skipped > skipped or (hide_usage and _only_usage(chunks)):
                 hidden = True
             else:
@@ -126,6 +138,8 @@ class _SSEStream:
 
     def end(self) -> bytes:
         """The body has ended: what a reader of the forwarded stream still needs to see its end."""
+        if self.error is not None:
+            raise self.error
         if self.finished:
             return b""
         if not self.complete:
@@ -178,14 +192,14 @@ class ChatStreamDecoder(_SSEStream):
             return
         try:
             decoded = _decode_event(data)
+            usage = None if decoded.usage is None else _usage(decoded.usage)
         except msgspec.ValidationError:
-            decoded = self._lenient(data)
+            decoded, usage = self._lenient(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._unreadable(data)
             return
         if decoded.error and bytes(decoded.error) != b"null":
             raise _in_band(data)
-        usage = decoded.loose_usage if decoded.usage is None else _usage(decoded.usage)
         if not decoded.choices and usage is None and (event.event == "error" or b'"error"' in data[:20]):
             raise _in_band(data)
         if decoded.model:
@@ -224,18 +238,17 @@ class ChatStreamDecoder(_SSEStream):
             self.complete = len(self._ended) >= self._choices
         return chunk
 
-    def _lenient(self, data: bytes) -> _Event:
+    def _lenient(self, data: bytes) -> tuple[_Event, Usage | None]:
         """JSON whose shape is not the specification's: content as parts, counts as floats. Read what is there."""
         raw = _decode_any(data)
         if not isinstance(raw, dict):
             self._unreadable(data)
-            return _Event(choices=[])
+            return _Event(choices=[]), None
         if raw.get("error"):
             raise _in_band(data)
-        event = _Event(model=name(raw.get("model")))
-        if isinstance(raw.get("usage"), dict):
-            event.loose_usage = chat_usage(raw["usage"])
-        event.choices = []
+        usage = chat_usage(raw["usage"]) if isinstance(raw.get("usage"), dict) else None
+        event = _Event(choices=[], model=name(raw.get("model")))
+        assert event.choices is not None
         for choice in raw.get("choices") or []:
             choice = part(choice)
             delta = part(choice.get("delta"))
@@ -254,7 +267,7 @@ class ChatStreamDecoder(_SSEStream):
                     finish_reason=name(choice.get("finish_reason")),
                 )
             )
-        return event
+        return event, usage
 
 
 class ResponseStreamDecoder(_SSEStream):

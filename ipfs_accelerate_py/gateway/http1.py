@@ -91,6 +91,7 @@ class HttpProtocol(asyncio.Protocol):
         self._in_body = False
         self._head_size = 0
         self._read_size = 0
+        self._mid_read = False
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._notable: dict[bytes, bytes] = {}
@@ -139,6 +140,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._read_size = len(data)
         self._head_size += self._read_size
+        self._mid_read = self._in_head or self._in_body
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -180,7 +182,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._head_size = 0
+        # Behind another request's end in the same read, nobody can tell where it begins; it is counted from the next.
+        self._head_size = 0 if self._mid_read else self._read_size
+        self._mid_read = True
         self._url = b""
         self._headers = []
         self._notable = {}

@@ -245,8 +245,8 @@ class ModelTable:
 
     def warm_up(self) -> None:
         """Import what the first request would otherwise wait for."""
-        if any(backend.http is not None for backend in self.backends.values()):
-            import aiohttp  # noqa: F401
+        for backend in self.backends.values():
+            backend.warm_up()
 
     async def preload(self, names: Iterable[str]) -> None:
         """Load local models; what cannot be loaded is logged, and told again to whoever asks for it."""

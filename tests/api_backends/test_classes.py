@@ -10,7 +10,7 @@ import pytest
 
 from ipfs_accelerate_py import api_backends
 from ipfs_accelerate_py.api_backends import groq, llvm, openai_api
-from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, RuntimeUnavailable
+from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, ModelNotFound, RuntimeUnavailable
 from ipfs_accelerate_py.simulator import Fault
 
 Make = Callable[..., Any]
@@ -40,7 +40,6 @@ def test_openai_chat_sends_what_was_given_and_nothing_else(simulators: Make, fac
         "temperature": 0.7,
         "max_tokens": 100,
         "top_p": 0.5,
-        "user": None,
     }
     assert answer["raw"]["choices"][0]["message"]["content"] == answer["text"]
     assert answer["usage"]["total_tokens"] == answer["raw"]["usage"]["total_tokens"]
@@ -145,7 +144,7 @@ def test_groq_asks_for_json_where_the_messages_do_not(simulators: Make, faces: M
     def ask(messages: list[dict[str, Any]], **options: Any) -> str:
         options["response_format"] = {"type": "json_object"}
         if streaming:
-            return "".join(piece["text"] for piece in face.stream_chat("any", messages, **options))
+            return "".join(piece["text"] for piece in face.stream_chat(model_name="any", messages=messages, **options))
         return str(face.chat("any", messages, **options)["text"])
 
     assert isinstance(json.loads(ask(HELLO)), dict)
@@ -241,6 +240,25 @@ def test_llvm_runs_texts_and_messages(simulators: Make, faces: Make) -> None:
     assert face.completions("tiny", "Once")["text"]
     assert len(face.embedding("tiny", "Once")["embedding"]) == 1536
     assert [model["id"] for model in face.list_models()] == ["tiny"]
+
+
+def test_llvms_handler_takes_a_model_or_the_first_there_is(simulators: Make, faces: Make) -> None:
+    simulator = simulators(models=["first", "second"])
+    face = faces(llvm, simulator)
+    assert face.create_llvm_endpoint_handler()("Hello")["model"] == "first"
+    assert face.create_llvm_endpoint_handler("second")("Hello")["model"] == "second"
+    simulator.script(Fault.not_object(body='{"object": "list", "data": []}'))
+    with pytest.raises(ModelNotFound, match="no model"):
+        face.create_llvm_endpoint_handler()("Hello")["text"]
+
+
+def test_counts_that_the_service_did_not_give_are_not_made_up(simulators: Make, faces: Make) -> None:
+    simulator = simulators()
+    face = faces(llvm, simulator)
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+    simulator.script(Fault.not_object(body=json.dumps(answer)))
+    told = face.chat("any", HELLO)
+    assert (told["text"], told["usage"]) == ("Hi", {})
 
 
 def test_llvm_in_process_says_why_it_cannot_be(faces: Make, monkeypatch: pytest.MonkeyPatch) -> None:

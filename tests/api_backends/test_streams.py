@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -89,6 +90,18 @@ async def test_an_async_stream_that_breaks_off_raises_and_never_says_done(simula
         await anext(stream)
     assert not any(piece["done"] for piece in pieces)
     assert await gathered(stream) == []
+
+
+def test_a_stream_closed_from_another_thread_ends_and_never_says_done(simulators: Make, faces: Make) -> None:
+    simulator = simulators(tokens=10_000, chunk_interval=0.02)
+    face = faces(openai_api, simulator)
+    stream = face.stream_chat("gpt-4o", "Hello")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(list, stream)
+        eventually(lambda: face.active_requests == 1)
+        stream.close()
+        assert not any(piece["done"] for piece in reading.result(timeout=5))
+    eventually(lambda: given_back(face, simulator))
 
 
 @pytest.mark.parametrize("way", ["close", "with", "forget"])

@@ -165,6 +165,17 @@ async def test_a_cancelled_caller_cancels_the_call(simulators: Make, faces: Make
     gate.open()
 
 
+async def test_connections_are_closed_from_either_side(simulators: Make, faces: Make) -> None:
+    simulator = simulators()
+    face = faces(openai_api, simulator)
+    for _ in range(2):
+        await face.achat("gpt-4o", "Hello")
+        await face.achat("gpt-4o", "Hello", endpoint_id=face.create_endpoint())
+        assert simulator.open_connections == 2
+        await face.aclose()
+        await asyncio.to_thread(eventually, lambda: simulator.open_connections == 0)
+
+
 async def test_errors_reach_the_awaiting_caller(simulators: Make, faces: Make) -> None:
     simulator = simulators()
     face = faces(openai_api, simulator, max_retries=0)
@@ -192,6 +203,7 @@ def test_a_handler_serves_ordinary_code(simulators: Make, faces: Make) -> None:
         assert dict(result)["usage"]["total_tokens"] > 0
         assert result.get("nothing") is None
         assert "text" in result
+        assert len(result) == len(list(result))
         assert repr(result) == "HandlerResult(done)"
     assert [request.body["model"] for request in simulator.requests if request.body] == [
         "gpt-3.5-turbo",

@@ -293,10 +293,10 @@ def test_a_model_on_this_machine_needs_no_prefix(configured: SimulatorThread) ->
     assert configured.requests == []
 
 
-def test_a_model_that_is_nowhere(invoke: Invoke) -> None:
-    result = invoke("embed", "-m", "local/no-such-model", "a")
-    assert result.exit_code == 7
-    assert "'no-such-model' is not on this machine" in result.stderr
+def test_a_model_that_is_nowhere() -> None:
+    done = run("embed", "-m", "local/no-such-model", "a")
+    assert done.returncode == 7
+    assert "'no-such-model' is not on this machine" in done.stderr
 
 
 def test_without_the_extra_the_error_names_it(home: Path) -> None:
