@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ipfs_accelerate_py.errors import ConfigurationError, ReadTimeout, ServerError
+from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ReadTimeout, ServerError
 from ipfs_accelerate_py.portal import Portal, PumpedStream, portal
 
 word: contextvars.ContextVar[str] = contextvars.ContextVar("word", default="none")
@@ -329,15 +329,22 @@ def test_a_reader_in_another_thread_wakes_up_when_the_stream_is_closed(gate: Por
     assert tasks_are_gone(gate)
 
 
-def test_readers_are_woken_when_the_portal_closes() -> None:
+def test_who_waits_when_the_portal_closes_is_told_so_by_an_error_of_ours() -> None:
+    """Not by ``asyncio.CancelledError``: that is no ``Exception``, and nothing that synchronous code expects."""
     made = Portal()
     stream = Feed(10_000, pause=60.0).stream(made)
-    with ThreadPoolExecutor(1) as pool:
+
+    async def hang() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with ThreadPoolExecutor(2) as pool:
         reading = pool.submit(lambda: list(stream))
+        calling = pool.submit(made.call, hang)
         time.sleep(0.01)
         made.close()
-        with pytest.raises(CancelledError):
-            reading.result(1)
+        for waiting in (reading, calling):
+            with pytest.raises(AccelerateError):
+                waiting.result(1)
 
 
 def test_reading_on_the_portals_own_thread_is_refused(gate: Portal) -> None:

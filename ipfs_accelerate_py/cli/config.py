@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from ipfs_accelerate_py.cli.helping import Command, Group, common_options
-from ipfs_accelerate_py.cli.terminal import Terminal
+from ipfs_accelerate_py.cli.helping import Command, Group, common_options, option
+from ipfs_accelerate_py.cli.templates import TEMPLATES, template, write_file
+from ipfs_accelerate_py.cli.terminal import Terminal, counted
 
 __all__ = ["command"]
 
@@ -97,3 +98,54 @@ def _row(backend: dict[str, Any]) -> tuple[str, ...]:
 
 def _from(source: str | None) -> str:
     return f" (from {source})" if source else ""
+
+
+@command.command(cls=Command)
+@click.argument("file", metavar="FILE")
+@common_options
+@click.pass_obj
+def check(terminal: Terminal, file: str) -> None:
+    """Check a gateway's YAML file; errors name the line.
+
+    Nothing is sent to anybody. Variables that the file names must be set, as they must for `serve`. The exit code is 0
+    where `serve --config FILE` would begin, and else 2.
+    """
+    from ipfs_accelerate_py.gateway.config import load_config
+
+    config = load_config(file)
+    models = [{"name": entry.name, "backend": entry.target.backend, "model": entry.model} for entry in config.models]
+    whole = [entry.backend for entry in config.backends]
+    if terminal.json:
+        terminal.data(
+            {"file": file, "valid": True, "models": models, "backends": whole, "warnings": list(config.warnings)}
+        )
+        return
+    for warning in config.warnings:
+        terminal.warn(warning)
+    rows = [(entry["name"], f"{entry['backend']}/{entry['model']}") for entry in models]
+    rows += [(f"{name}/*", f"every model of {name}") for name in whole]
+    if rows:
+        terminal.table(("name", "answered by"), rows)
+    served = [counted(len(rows), "entry", "entries")] if rows else []
+    if config.environment:
+        served.append("what the environment has keys for")
+    if config.local:
+        served.append("the models on this machine")
+    terminal.note(f"{file} is right; it serves {', and '.join(served) or 'nothing'}")
+
+
+@command.command(cls=Command, name="template")
+@click.argument("kind", type=click.Choice(TEMPLATES), default="credentials", metavar="[credentials|gateway]")
+@option("--output", metavar="FILE", section="Output", help="Write a new file here, instead of to stdout.")
+@common_options
+@click.pass_obj
+def write(terminal: Terminal, kind: str, output: str | None) -> None:
+    """Write a template: the file for keys, or a gateway's YAML.
+
+    A file that exists is left as it is. The file for keys is made readable for its owner alone, as it has to be.
+    """
+    if output is None:
+        terminal.write(template(kind))
+        return
+    write_file(kind, output)
+    terminal.note(f"{output} is written; edit it")

@@ -106,8 +106,8 @@ def write_examples(examples: Rows, formatter: click.HelpFormatter) -> None:
         for number, (line, meaning) in enumerate(examples):
             if number:
                 formatter.write_paragraph()
-            formatter.write_text(f"# {meaning}")
-            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+            for each in (f"# {meaning}", line):
+                formatter.write(f"{'':>{formatter.current_indent}}{each}\n")
 
 
 def option(*names: str, section: str, **attributes: Any) -> Callable[[F], F]:

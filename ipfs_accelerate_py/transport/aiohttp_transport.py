@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import io
 import os
@@ -151,6 +152,20 @@ class AiohttpTransport:
         self._deadlines.close()
         if session is not None and self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
             await session.close()
+
+    def __del__(self) -> None:
+        # A client that goes out of scope closes its connections: nobody should have to close one that is used up.
+        session: Any = getattr(self, "_session", None)
+        if session is None:
+            return
+        loop, connector = self._loop, session._connector
+        forked = self._pid != os.getpid()
+        if loop is not None and not forked and connector is not None and not loop.is_closed():
+            session._connector = None
+            with contextlib.suppress(RuntimeError):  # closed this very moment
+                loop.call_soon_threadsafe(connector._close)
+            return
+        _forget(session, forked=forked)
 
     def warm_up(self) -> None:
         """Import aiohttp now rather than at the first call."""

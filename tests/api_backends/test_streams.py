@@ -98,7 +98,7 @@ def test_a_stream_closed_from_another_thread_ends_and_never_says_done(simulators
     stream = face.stream_chat("gpt-4o", "Hello")
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(list, stream)
-        eventually(lambda: face.active_requests == 1)
+        eventually(lambda: simulator.in_flight == 1)
         stream.close()
         assert not any(piece["done"] for piece in reading.result(timeout=5))
     eventually(lambda: given_back(face, simulator))
