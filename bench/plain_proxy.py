@@ -46,9 +46,10 @@ def main() -> None:
     port = parser.parse_args().port
     listening = socket.create_server(("127.0.0.1", port), backlog=2048)
     print(f"plain proxy on 127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    uvicorn.run(
-        app, fd=listening.fileno(), loop="uvloop", http="httptools", lifespan="off", log_level="warning", access_log=False
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", lifespan="off", log_level="warning", access_log=False
     )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":

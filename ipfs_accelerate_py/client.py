@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from ipfs_accelerate_py.backends import Backend, open_backend
@@ -141,6 +141,8 @@ class AsyncClient(LiveSettings):
 
     async def embed(self, model: str, input: str | Sequence[Any], **options: Any) -> Reply:
         """Embeddings: ``reply.vectors`` holds one list of floats per input, in order. A lone text is one input."""
+        if not isinstance(input, str | Iterable):
+            raise ConfigurationError(f"embed takes a text or a list of texts, not {type(input).__name__}")
         inputs: list[Any] = [input] if isinstance(input, str) else list(input)
         if not inputs:
             raise ConfigurationError("embed was given no input")
@@ -247,6 +249,12 @@ class AsyncClient(LiveSettings):
         timeouts = options.pop("timeouts", None)
         if timeouts is not None and not isinstance(timeouts, Timeouts):
             raise ConfigurationError("timeouts must be a Timeouts(connect=, first_byte=, first_content=, idle=)")
+        headers = options.pop("headers", None)
+        if headers is not None:
+            headers = _headers(headers)
+        request_id = options.pop("request_id", None)
+        if request_id is not None and not isinstance(request_id, str):
+            raise ConfigurationError(f"request_id must be a text, not {type(request_id).__name__}")
         priority = options.pop("priority", Priority.NORMAL)
         # Arguments are evaluated in order: the last one gets what the others have left.
         return Call(
@@ -255,9 +263,9 @@ class AsyncClient(LiveSettings):
             priority=priority if priority is Priority.NORMAL else Priority.parse(priority),
             deadline=None if timeout is None else time.monotonic() + timeout,
             timeouts=timeouts,
-            request_id=options.pop("request_id", None) or new_request_id(),
+            request_id=request_id or new_request_id(),
             key_name=options.pop("api_key_name", None),
-            headers=options.pop("headers", None),
+            headers=headers,
             request=_checked(request(options)),
         )
 
@@ -280,6 +288,8 @@ class ReplyStream:
         if self.reply is None:
             self.reply = await self._backend(self._call)
             self._stream = self.reply.stream
+            if self._closed and self._stream is not None:
+                self._stream.abort()  # somebody left while the first content was awaited
         return self.reply
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -358,12 +368,12 @@ def chat_messages(messages: str | Sequence[Message], system: str | None = None) 
     if isinstance(messages, str):
         made: list[Message] = [{"role": "user", "content": messages}]
     else:
-        made = list(messages)
+        made = list(messages) if isinstance(messages, Iterable) else [messages]
         for message in made:
             if not isinstance(message, Mapping):
                 raise ConfigurationError(
                     'messages must be a text or a list of {"role": ..., "content": ...}, '
-                    f"not of {type(message).__name__}"
+                    f"not {type(messages).__name__ if made[0] is messages else 'of ' + type(message).__name__}"
                 )
     if not made:
         raise ConfigurationError("messages is empty")
@@ -373,6 +383,14 @@ def chat_messages(messages: str | Sequence[Message], system: str | None = None) 
 def _no_stream(options: dict[str, Any]) -> None:
     if options.pop("stream", False):
         raise ConfigurationError("a streaming answer has a verb of its own: client.stream(...)")
+
+
+def _headers(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
+    ):
+        raise ConfigurationError('headers must be a mapping of texts, as {"X-Name": "value"}')
+    return dict(value)
 
 
 def _checked(request: Request) -> Request:

@@ -36,6 +36,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+_SHUTTING_DOWN = "the interpreter is shutting down; no more calls are possible"
+
+
 class Closeable(Protocol):
     """What is closed at exit."""
 
@@ -101,6 +104,10 @@ class Portal:
             self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
 
+    def _ended(self) -> BaseException:
+        """What a caller is told whose call was cancelled under it."""
+        return ConfigurationError(_SHUTTING_DOWN) if self._closed else asyncio.CancelledError()
+
     def _check(self) -> None:
         if threading.get_ident() == self._thread.ident:
             raise ConfigurationError(
@@ -108,7 +115,7 @@ class Portal:
                 "for ever; use AsyncClient there"
             )
         if self._closed:
-            raise ConfigurationError("the interpreter is shutting down; no more calls are possible")
+            raise ConfigurationError(_SHUTTING_DOWN)
 
     def _run(self) -> None:
         self.loop = new_event_loop()
@@ -160,8 +167,9 @@ class _Exchange(Generic[T]):
 
     def _finish(self, task: asyncio.Task[T]) -> None:
         self._portal._tasks.discard(task)
+        self._task = None  # the task holds its error, the error its traceback, and that the frame that waits here
         if task.cancelled():
-            self._error = asyncio.CancelledError()
+            self._error = self._portal._ended()
         else:
             self._error = task.exception()
             if self._error is None:
@@ -266,6 +274,8 @@ class PumpedStream(Generic[T]):
         self._buffer: deque[T] = deque()
         self._condition = threading.Condition()
         self._ended = False
+        self._closed = False
+        self._pid = os.getpid()
         self._error: BaseException | None = None
         self._full = False
         self._space: asyncio.Event | None = None
@@ -283,6 +293,8 @@ class PumpedStream(Generic[T]):
             return local.popleft()
         if threading.get_ident() == self._portal._thread.ident:
             self._portal._check()
+        if self._pid != os.getpid():
+            raise ConfigurationError("this stream was begun before a fork, and its answer goes to the parent process")
         with self._condition:
             while not self._buffer and not self._ended:
                 self._condition.wait()
@@ -305,7 +317,8 @@ class PumpedStream(Generic[T]):
         self._local.clear()
         with self._condition:
             self._buffer.clear()
-            self._ended = True
+            self._error = None
+            self._ended = self._closed = True
             self._condition.notify_all()
 
     def __del__(self) -> None:
@@ -367,7 +380,8 @@ async def _pump(state: _PumpState) -> None:
         stream = state.stream()
         if stream is not None:
             with stream._condition:
-                stream._error = error
+                if not stream._closed:  # who has closed it does not want to hear how it ended
+                    stream._error = stream._portal._ended() if isinstance(error, asyncio.CancelledError) else error
                 stream._ended = True
                 stream._condition.notify_all()
 
@@ -399,6 +413,11 @@ def portal() -> Portal:
                 atexit.register(_portal.close)
             found = _portal
     return found
+
+
+def lock() -> threading.Lock:
+    """For what must be done once per portal; made anew in a forked child."""
+    return _lock
 
 
 def _after_fork() -> None:

@@ -88,6 +88,10 @@ class Settings:
         """Call ``watcher`` after each change (admission wakes its queue when a limit is raised)."""
         self.__dict__["_watchers"].append(watcher)
 
+    def forget_watchers(self) -> None:
+        """Call nobody any more: in a forked child the watchers are the parent's."""
+        self.__dict__["_watchers"].clear()
+
     def update(self, values: Mapping[str, Any]) -> None:
         """Set several at once; nothing is set when one of them is wrong."""
         checked = {}

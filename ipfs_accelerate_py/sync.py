@@ -178,11 +178,17 @@ class Client(LiveSettings):
         """The portal, with this client's state on its loop (made fresh in a forked child)."""
         found = portals.portal()
         if self._generation != portals.generation:
-            if self._generation:
-                self._client._backend.renew()  # a forked child: its queue is not its parent's
-            self._generation = portals.generation
-            found.adopt(self._client)
+            with portals.lock():
+                self._move(found)
         return found
+
+    def _move(self, found: Portal) -> None:
+        if self._generation == portals.generation:
+            return  # another thread was faster
+        if self._generation:
+            self._client._backend.renew()  # a forked child: its queue is not its parent's
+        found.adopt(self._client)
+        self._generation = portals.generation
 
     def _set(self, name: str, value: Any) -> None:
         # On the loop, where the queue that a new limit wakes lives; before the first call there is nothing to wake.

@@ -11,11 +11,12 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 from ipfs_accelerate_py import Client
 
 
-def make(url: str, **settings: object) -> Client:
+def make(url: str, **settings: Any) -> Client:
     return Client("openai", base_url=url, api_key="sk-test", **settings)
 
 

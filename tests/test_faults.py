@@ -237,7 +237,7 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "told", [{"retry_after": 0.06}, {"retry_after_ms": 60}, {"retry_after_ms": 60, "retry_after": 9}]
 )
-def test_1_limited_once_with_retry_after(mode: str, sim: SimulatorThread, told: dict[str, float]) -> None:
+def test_1_limited_once_with_retry_after(mode: str, sim: SimulatorThread, told: dict[str, Any]) -> None:
     seen = play(mode, sim, Fault.status(429, **told))
     rescued(seen, 2)
     assert 0.06 <= seen.gaps[0] < 0.5

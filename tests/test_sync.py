@@ -132,7 +132,7 @@ def test_settings_are_live(client: Client, sim: SimulatorThread) -> None:
     with pytest.raises(ConfigurationError):
         client.max_retries = -1
     with pytest.raises(AttributeError, match="did you mean 'max_retries'"):
-        client.max_retry = 5  # type: ignore[attr-defined]
+        client.max_retry = 5
 
 
 def test_a_raised_limit_wakes_the_queue(sim: SimulatorThread) -> None:
@@ -243,33 +243,37 @@ def test_from_the_portals_own_thread_it_is_refused_with_advice(client: Client) -
 
 
 def test_a_slow_reader_slows_the_upstream() -> None:
-    with SimulatorThread("openai", tokens=200_000) as sim:
-        with Client("openai", base_url=sim.url, api_key="sk-test", **QUICK) as client:
-            stream = client.stream("m", "x")
+    with (
+        SimulatorThread("openai", tokens=200_000) as sim,
+        Client("openai", base_url=sim.url, api_key="sk-test", **QUICK) as client,
+    ):
+        stream = client.stream("m", "x")
+        next(stream)
+        time.sleep(0.3)
+        made = sim.requests[0].streamed_chunks
+        time.sleep(0.15)
+        assert sim.requests[0].streamed_chunks == made, "the upstream goes on although nobody reads"
+        assert made < 150_000
+        for _ in range(1000):
             next(stream)
-            time.sleep(0.3)
-            made = sim.requests[0].streamed_chunks
-            time.sleep(0.15)
-            assert sim.requests[0].streamed_chunks == made, "the upstream goes on although nobody reads"
-            assert made < 150_000
-            for _ in range(1000):
-                next(stream)
-            stream.close()
-            nothing_held_sync(client)
+        stream.close()
+        nothing_held_sync(client)
 
 
 def test_a_timeout_fires_although_the_reader_sleeps() -> None:
-    with SimulatorThread("openai", tokens=200_000) as sim:
-        with Client("openai", base_url=sim.url, api_key="sk-test", **QUICK) as client:
-            stream = client.stream("m", "x", timeout=0.15)
-            next(stream)
-            time.sleep(0.3)
-            nothing_held_sync(client)
-            count = 0
-            with pytest.raises(ReadTimeout):
-                for _ in stream:
-                    count += 1
-            assert count < 200_000
+    with (
+        SimulatorThread("openai", tokens=200_000) as sim,
+        Client("openai", base_url=sim.url, api_key="sk-test", **QUICK) as client,
+    ):
+        stream = client.stream("m", "x", timeout=0.15)
+        next(stream)
+        time.sleep(0.3)
+        nothing_held_sync(client)
+        count = 0
+        with pytest.raises(ReadTimeout):
+            for _ in stream:
+                count += 1
+        assert count < 200_000
 
 
 def test_a_half_read_stream_that_is_dropped_gives_everything_back(sim: SimulatorThread) -> None:

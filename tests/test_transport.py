@@ -43,11 +43,10 @@ from tests.upstreams import (
     whole,
 )
 
-
 BODY = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
 
 
-def post(url: str, body: bytes | None = BODY, **headers: str) -> HttpRequest:
+def post(url: str, body: bytes | None = BODY, /, **headers: str) -> HttpRequest:
     return HttpRequest("POST", url + "/chat/completions", headers, body)
 
 
@@ -160,11 +159,13 @@ async def test_many_calls_at_once_over_connections_that_have_gone_stale_all_succ
         await writer.drain()
         await reader.read(1)  # closed in the moment it is used again
 
-    async with RawServer(play) as server:
-        async with client_of(server.url, max_retries=0, max_concurrent_requests=50) as client:
-            for _ in range(10):
-                await asyncio.gather(*[client.chat("m", "x") for _ in range(20)])
-            await nothing_held(client)
+    async with (
+        RawServer(play) as server,
+        client_of(server.url, max_retries=0, max_concurrent_requests=50) as client,
+    ):
+        for _ in range(10):
+            await asyncio.gather(*[client.chat("m", "x") for _ in range(20)])
+        await nothing_held(client)
 
 
 async def test_a_connection_that_dies_unanswered_again_and_again_ends_in_an_error() -> None:
@@ -393,15 +394,17 @@ async def test_a_slow_but_living_answer_is_only_bounded_by_the_deadline() -> Non
 
 
 async def test_a_reader_that_takes_its_time_is_not_a_silent_upstream() -> None:
-    async with Simulator(tokens=30, chunk_interval=0.001) as sim:
-        async with client_of(sim.url, idle_timeout=0.04, max_retries=0) as client:
-            count = 0
-            async for _chunk in client.stream("m", "x"):
-                count += 1
-                if count in (3, 6):
-                    await asyncio.sleep(0.06)
-            assert count > 30
-            await nothing_held(client)
+    async with (
+        Simulator(tokens=30, chunk_interval=0.001) as sim,
+        client_of(sim.url, idle_timeout=0.04, max_retries=0) as client,
+    ):
+        count = 0
+        async for _chunk in client.stream("m", "x"):
+            count += 1
+            if count in (3, 6):
+                await asyncio.sleep(0.06)
+        assert count > 30
+        await nothing_held(client)
 
 
 async def test_the_deadline_ends_a_stream_whose_reader_is_slower_than_the_upstream() -> None:
@@ -509,9 +512,11 @@ async def test_deflate_is_read_and_other_encodings_are_refused() -> None:
     import json
 
     packed = zlib.compress(json.dumps(ANSWER).encode())
-    async with RawServer(replies(whole(packed, content_encoding="deflate"))) as server:
-        async with client_of(server.url) as client:
-            assert (await client.chat("m", "x")).text == "Hi"
+    async with (
+        RawServer(replies(whole(packed, content_encoding="deflate"))) as server,
+        client_of(server.url) as client,
+    ):
+        assert (await client.chat("m", "x")).text == "Hi"
     async with RawServer(replies(whole(b"xx", content_encoding="br"))) as server, client_of(server.url) as client:
         with pytest.raises(ProtocolError, match="br"):
             await client.chat("m", "x")
@@ -523,11 +528,13 @@ async def test_gzip_that_is_none_or_is_cut_is_an_error() -> None:
 
     packed = gzip.compress(json.dumps(ANSWER).encode())
     for body in (b"not gzip at all", packed[:20], packed[:-12], b""):
-        async with RawServer(replies(whole(body, content_encoding="gzip"))) as server:
-            async with client_of(server.url) as client:
-                with pytest.raises(AccelerateError):
-                    await client.chat("m", "x")
-                await nothing_held(client)
+        async with (
+            RawServer(replies(whole(body, content_encoding="gzip"))) as server,
+            client_of(server.url) as client,
+        ):
+            with pytest.raises(AccelerateError):
+                await client.chat("m", "x")
+            await nothing_held(client)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -624,21 +631,25 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
 
 
 async def test_a_certificate_nobody_vouches_for_is_refused(server_context: ssl.SSLContext) -> None:
-    async with RawServer(replies(whole()), tls=server_context) as server:
-        async with client_of(server.url, max_retries=0) as client:
-            with pytest.raises(ConnectFailed, match="certificate"):
-                await client.chat("m", "x")
-            await nothing_held(client)
+    async with (
+        RawServer(replies(whole()), tls=server_context) as server,
+        client_of(server.url, max_retries=0) as client,
+    ):
+        with pytest.raises(ConnectFailed, match="certificate"):
+            await client.chat("m", "x")
+        await nothing_held(client)
 
 
 async def test_a_given_context_is_used(authority: trustme.CA, server_context: ssl.SSLContext) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     transport = AiohttpTransport(ssl_context=context)
-    async with RawServer(replies(whole()), tls=server_context) as server:
-        async with client_of(server.url, transport=transport) as client:
-            assert (await client.chat("m", "x")).text == "Hi"
-            await nothing_held(client)
+    async with (
+        RawServer(replies(whole()), tls=server_context) as server,
+        client_of(server.url, transport=transport) as client,
+    ):
+        assert (await client.chat("m", "x")).text == "Hi"
+        await nothing_held(client)
 
 
 async def test_the_name_on_the_certificate_counts(authority: trustme.CA) -> None:
@@ -647,10 +658,12 @@ async def test_the_name_on_the_certificate_counts(authority: trustme.CA) -> None
     context = ssl.create_default_context()
     authority.configure_trust(context)
     transport = AiohttpTransport(ssl_context=context)
-    async with RawServer(replies(whole()), tls=server_context) as server:
-        async with client_of(server.url, transport=transport, max_retries=0) as client:
-            with pytest.raises(ConnectFailed):
-                await client.chat("m", "x")
+    async with (
+        RawServer(replies(whole()), tls=server_context) as server,
+        client_of(server.url, transport=transport, max_retries=0) as client,
+    ):
+        with pytest.raises(ConnectFailed):
+            await client.chat("m", "x")
 
 
 async def test_a_server_that_does_not_speak_tls() -> None:
@@ -796,14 +809,14 @@ async def test_what_came_before_a_cut_is_delivered_also_to_a_slow_reader() -> No
         got = [(await anext(stream)).text]
         await asyncio.sleep(0.06)
         with pytest.raises(StreamCut):
-            async for chunk in stream:
-                got.append(chunk.text)
+            while True:
+                got.append((await anext(stream)).text)
         assert got == ["a", "b"]
         await nothing_held(client)
 
 
 async def test_a_complete_answer_whose_connection_breaks_after_it_is_complete() -> None:
-    """Everything up to ``[DONE]`` is here; that HTTP's own last chunk is missing changes nothing, even for a slow reader."""
+    """Everything up to ``[DONE]`` is here, and only HTTP's own last chunk is missing: also a slow reader has it all."""
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -818,8 +831,7 @@ async def test_a_complete_answer_whose_connection_breaks_after_it_is_complete() 
         stream = client.stream("m", "x")
         got = [(await anext(stream)).text]
         await asyncio.sleep(0.06)
-        async for chunk in stream:
-            got.append(chunk.text)
+        got += [chunk.text async for chunk in stream]
         assert "".join(got) == "ab"
         assert stream.finish_reason == "stop"
         assert stream.usage.total_tokens == 5
@@ -827,7 +839,7 @@ async def test_a_complete_answer_whose_connection_breaks_after_it_is_complete() 
 
 
 async def test_after_the_end_nobody_waits_for_what_still_comes() -> None:
-    """finish_reason, then comments for ever and never a terminator: the answer is complete, and the caller has it soon."""
+    """finish_reason, then comments for ever and never a terminator: the answer is complete, and soon at hand."""
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

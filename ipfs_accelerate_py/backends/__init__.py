@@ -115,6 +115,9 @@ class Backend:
 
     def renew(self) -> None:
         """Start with fresh state: in a forked child, what the parent had in flight is not ours to wait for."""
+        if isinstance(self.transport, AiohttpTransport):
+            self.transport.forget()
+        self.settings.forget_watchers()
         self._build()
 
     def warm_up(self) -> None:

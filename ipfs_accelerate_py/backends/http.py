@@ -166,11 +166,11 @@ class HttpBackend:
         error.backend = self.spec.name
         if key.secret is not None:
             value = key.secret.reveal()
-            if value and value in error.message:
-                error.message = error.message.replace(value, f"[key {key.name}]")
-                error.args = (error.message,)
-            if error.body is not None:
-                error.body = _without(error.body, value, f"[key {key.name}]")
+            for field in ("message", "code", "type", "param", "request_id", "body"):
+                found = getattr(error, field)
+                if found is not None:
+                    setattr(error, field, _without(found, value, f"[key {key.name}]"))
+            error.args = (error.message,)
 
 
 class _StreamSource:
@@ -287,7 +287,7 @@ def _without(value: Any, secret: str, name: str) -> Any:
     if isinstance(value, str):
         return value.replace(secret, name)
     if isinstance(value, dict):
-        return {key: _without(item, secret, name) for key, item in value.items()}
+        return {_without(key, secret, name): _without(item, secret, name) for key, item in value.items()}
     if isinstance(value, list):
         return [_without(item, secret, name) for item in value]
     return value

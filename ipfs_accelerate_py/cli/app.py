@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 import click
 
 from ipfs_accelerate_py._version import __version__
 from ipfs_accelerate_py.cli.failures import EXIT_CODES
 from ipfs_accelerate_py.cli.helping import Group, Rows, common_options
-from ipfs_accelerate_py.cli.running import PROGRAM, run
+from ipfs_accelerate_py.cli.running import PROGRAM
 
 __all__ = ["COMMANDS", "Program", "app"]
 
@@ -44,10 +43,6 @@ class Program(Group):
         super().format_options(ctx, formatter)
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), meaning) for code, meaning in EXIT_CODES.items()])
-
-    def main(self, args: Any = None, *_: Any, **__: Any) -> Any:
-        """As the script runs it; click's own `main` would print errors in its own way."""
-        raise SystemExit(run(self, args))
 
 
 @click.group(

@@ -29,6 +29,9 @@ class _Batch:
 class Embedding:
     """Embeds texts and hands the vectors to a writer.
 
+    Args:
+        progress: is told 0 when vectors are about to be written, and their number afterwards.
+
     Attributes:
         written: vectors written so far.
         usage: tokens so far, as the service counted them.
@@ -99,6 +102,7 @@ class Embedding:
         reply = batch.future.result()
         if len(reply.vectors) != len(batch.items):
             raise ProtocolError(f"{len(batch.items)} texts were sent and {len(reply.vectors)} vectors came back")
+        self._progress(0)
         for (index, text), vector in zip(batch.items, reply.vectors, strict=True):
             self._writer.add(index, text, vector)
         self._writer.flush()

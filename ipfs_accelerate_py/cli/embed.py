@@ -184,9 +184,14 @@ def _open_texts(
 
 @contextlib.contextmanager
 def _progress(terminal: Terminal, total: int | None, output: IO[str]) -> Iterator[Callable[[int], None]]:
-    """A progress bar where somebody watches and the output does not go to the same terminal."""
-    if terminal.quiet or not sys.stderr.isatty() or output.isatty():
+    """A progress bar on the terminal; where the vectors go there too, a sign of life until the first comes."""
+    if terminal.quiet or not terminal.colourful(sys.stderr):
         yield lambda count: None
+        return
+    if output.isatty():
+        with contextlib.ExitStack() as waiting:
+            waiting.enter_context(terminal.console().status("embedding", spinner="dots"))
+            yield lambda count: waiting.close()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -93,7 +93,7 @@ def hint(error: BaseException) -> str | None:
         wait = error.retry_after
         return "try again later" if wait is None else f"try again in {max(1, round(wait))} s"
     if isinstance(error, e.ModelNotFound):
-        asked = f" --backend {error.backend}" if error.backend else ""
+        asked = f" {error.backend}" if error.backend else ""
         return f"`ipfs-accelerate models{asked}` lists the models there are"
     if isinstance(error, e.ContextLengthExceeded):
         return "shorten the input, or use a model with a longer context"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 EXAMPLES = (
     ("ipfs-accelerate models", "Every model that can be used right now"),
-    ("ipfs-accelerate models --backend groq", "Those of one backend"),
+    ("ipfs-accelerate models groq", "Those of one backend"),
     ("ipfs-accelerate models | grep llama | cut -f1", "In a pipe: name, backend, owner, separated by tabs"),
     ("ipfs-accelerate models --json | jq -r '.models[].name'", "As JSON"),
 )
@@ -27,16 +28,21 @@ Answer = list[ModelInfo] | AccelerateError
 
 
 @click.command(cls=Command, examples=EXAMPLES)
+@click.argument("name", required=False, metavar="[BACKEND]")
 @connection_options(timeout=30, retries=1)
 @common_options
 @click.pass_obj
-def command(terminal: Terminal, connection: Connection) -> None:
+def command(terminal: Terminal, name: str | None, connection: Connection) -> None:
     """List the models that can be used.
 
-    Of one backend where --backend or --base-url is given; else of every backend that is configured, and of this
-    machine. A name listed here is what -m of the other commands takes. Where one backend of several fails, the others
-    are listed all the same, and the exit code tells of the failure.
+    Of one BACKEND where it is named (--backend does so too) or --base-url is given; else of every backend that is
+    configured, and of this machine. A name listed here is what -m of the other commands takes. Where one backend of
+    several fails, the others are listed all the same, and the exit code tells of the failure.
     """
+    if name is not None:
+        if connection.backend is not None:
+            raise click.UsageError("the backend is named twice: as an argument and with --backend")
+        connection = dataclasses.replace(connection, backend=name)
     from ipfs_accelerate_py.backends import configured
     from ipfs_accelerate_py.portal import portal
 

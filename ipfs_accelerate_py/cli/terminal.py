@@ -20,6 +20,8 @@ _CONTROLS: dict[int, str | None] = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
 }
 _CONTROLS[ord("\r")] = None
+# JSON escapes those below 0x20 by itself.
+_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def printable(text: str) -> str:
@@ -62,9 +64,10 @@ class Terminal:
         self.write(self.dumps(value, indent=2 if sys.stdout.isatty() else None) + "\n")
 
     def dumps(self, value: Any, *, indent: int | None = None) -> str:
-        """``value`` as JSON that stdout's encoding can express."""
+        """``value`` as JSON that stdout's encoding can express, and that no terminal obeys."""
         unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        return json.dumps(value, ensure_ascii=not unicode, indent=indent)
+        text = json.dumps(value, ensure_ascii=not unicode, indent=indent)
+        return text if text.isascii() else text.translate(_JSON_CONTROLS)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table on a terminal; else one line a row, separated by tabs, without headings (as cut and awk want it)."""

@@ -51,7 +51,7 @@ _NOTABLE = frozenset({b"host", b"transfer-encoding", b"expect"})
 _Target = tuple[str, bytes, bytes]
 
 
-class _Refusal(Exception):  # noqa: N818  # an answer on its way out of the parser, not an error of ours
+class _Refusal(Exception):  # an answer on its way out of the parser, not an error of ours
     """Raised inside the parser's callbacks: answer so and close."""
 
     def __init__(self, status: int, message: str, code: str) -> None:

@@ -28,7 +28,7 @@ _JSON = (b"content-type", b"application/json")
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.I)
 
 
-class ClientLeft(Exception):  # noqa: N818  # nobody made a mistake
+class ClientLeft(Exception):  # nobody made a mistake
     """The client has left, and there is nobody to answer."""
 
 

@@ -30,6 +30,8 @@ __all__ = ["Inference"]
 logger = logging.getLogger(__name__)
 
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+#: Allowed before a stream's first event, and unknown to most clients.
+_BOM = b"\xef\xbb\xbf"
 _NO_CACHE = (b"cache-control", b"no-cache")
 
 
@@ -108,13 +110,17 @@ class Inference:
             headers = [_EVENTS, _NO_CACHE, (b"x-request-id", incoming.request_id.encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             try:
-                while batch := await stream.next_batch():
+                batch = await stream.next_batch()
+                if encoder is None and batch:
+                    batch[0] = batch[0].removeprefix(_BOM)
+                while batch:
                     # One write for all that the upstream's last read has brought.
                     if encoder is not None:
                         data = encoder.encode(batch)
                     else:
                         data = batch[0] if len(batch) == 1 else b"".join(batch)
                     await send({"type": "http.response.body", "body": data, "more_body": True})
+                    batch = await stream.next_batch()
                 if encoder is not None:
                     last = encoder.end()
             except AccelerateError as error:

@@ -147,7 +147,7 @@ class Problem(NamedTuple):
     param: str | None = None
 
 
-class Refused(Exception):  # noqa: N818  # it is an answer, not an error of the simulator's
+class Refused(Exception):  # it is an answer, not an error of the simulator's
     """Raised inside a service to answer with a :class:`Problem`."""
 
     def __init__(self, problem: Problem) -> None:

@@ -103,9 +103,14 @@ class AiohttpResponse:
             raise
         except Exception as error:
             self.abort()
-            if self._expired:
-                raise ReadTimeout(self._expired, status=self.status) from None
-            raise translate(error, answered=True) from error
+            failure = (
+                ReadTimeout(self._expired, status=self.status) if self._expired else translate(error, answered=True)
+            )
+        else:
+            return self._taken(data)
+        raise failure  # out here, so that aiohttp's error is not dragged along: it holds our headers
+
+    def _taken(self, data: bytes) -> bytes:
         if not data:
             self.abort()
             return b""

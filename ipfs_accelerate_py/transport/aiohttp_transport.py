@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ipfs_accelerate_py.deadlines import Deadlines, Limit
-from ipfs_accelerate_py.errors import ConfigurationError, ProtocolError
+from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ProtocolError
 from ipfs_accelerate_py.transport.aiohttp_response import AiohttpResponse
 from ipfs_accelerate_py.transport.failures import connection_gone, timed_out, translate
 from ipfs_accelerate_py.transport.seam import HttpRequest, HttpResponse, Limits, earliest
@@ -105,6 +105,7 @@ class AiohttpTransport:
         sending = _Sending(limits, self._deadlines)
         token = _sending.set(sending)
         stale = 0
+        failure: AccelerateError
         try:
             with sending.limit:
                 while True:
@@ -126,11 +127,17 @@ class AiohttpTransport:
                             raise
                         stale += 1
         except TimeoutError as error:
-            raise timed_out(error, limits, sending.until, sending.connecting) from error
+            failure = timed_out(error, limits, sending.until, sending.connecting)
         except Exception as error:
-            raise translate(error, answered=False) from error
+            failure = translate(error, answered=False)
+        else:
+            return self._checked(raw, limits)
         finally:
             _sending.reset(token)
+        # Raised out here, so that aiohttp's error is not dragged along: it holds our headers, and they hold the key.
+        raise failure
+
+    def _checked(self, raw: aiohttp.ClientResponse, limits: Limits) -> HttpResponse:
         response = AiohttpResponse(raw, limits)
         if 300 <= response.status < 400 and response.status != 304:
             response.abort()
@@ -152,6 +159,12 @@ class AiohttpTransport:
         self._deadlines.close()
         if session is not None and self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
             await session.close()
+
+    def forget(self) -> None:
+        """Leave the connections to the process this one was forked from."""
+        session, self._session = self._session, None
+        if session is not None:
+            _forget(session, forked=True)
 
     def __del__(self) -> None:
         # A client that goes out of scope closes its connections: nobody should have to close one that is used up.

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from ipfs_accelerate_py.cli.app import app
+from ipfs_accelerate_py.cli import main
 from ipfs_accelerate_py.simulator import SimulatorThread
 
 #: The key in every test; it must never be seen.
 KEY = "sk-this-must-not-be-seen"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command came to."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
 
 Invoke = Callable[..., Result]
 
@@ -41,13 +52,23 @@ def configured(sim: SimulatorThread, home: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def invoke(home: Path) -> Invoke:
-    """Run a command in this process. The key must not be in anything that it says."""
+def invoke(home: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run a command in this process, in pipes. The key must not be in anything that it says."""
 
-    def run(*arguments: str, input: str | bytes | None = None, env: dict[str, str] | None = None) -> Result:
-        options: dict[str, Any] = {"input": input, "env": env, "catch_exceptions": False}
-        result = CliRunner().invoke(app, arguments, **options)
-        assert KEY not in result.output
-        return result
+    def run(*arguments: str, input: str | bytes = "", env: dict[str, str] | None = None) -> Result:
+        given = input if isinstance(input, bytes) else input.encode()
+        streams = [io.TextIOWrapper(io.BytesIO(data), encoding="utf-8") for data in (given, b"", b"")]
+        with monkeypatch.context() as patch:
+            for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+                patch.setattr(sys, name, stream)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            code = main(arguments)
+        said = []
+        for stream in streams[1:]:
+            stream.flush()
+            said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]  # a BytesIO, as made above
+        assert KEY not in "".join(said)
+        return Result(code, *said)
 
     return run

@@ -271,7 +271,7 @@ def test_a_terminal_is_not_driven_by_the_answer(home: Path) -> None:
         (Fault.redirect(), 5, "redirect"),
         (Fault.context_length_exceeded(), 6, "shorten the input"),
         (Fault.content_policy_violation(), 6, "HTTP 400"),
-        (Fault.model_not_found(), 6, "ipfs-accelerate models --backend openai"),
+        (Fault.model_not_found(), 6, "ipfs-accelerate models openai"),
     ],
 )
 def test_exit_codes(configured: SimulatorThread, invoke: Invoke, fault: Fault, code: int, said: str) -> None:
@@ -288,7 +288,7 @@ def test_exit_codes(configured: SimulatorThread, invoke: Invoke, fault: Fault, c
 def test_a_wrong_key(configured: SimulatorThread, invoke: Invoke) -> None:
     result = invoke(*CHAT, "Hello", env={"OPENAI_API_KEY": "sk-wrong-and-secret"})
     assert result.exit_code == 3
-    assert "sk-wrong" not in result.output
+    assert "sk-wrong" not in result.stdout + result.stderr
 
 
 def test_a_dead_address(invoke: Invoke) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from tests.cli.conftest import KEY, Invoke
 from tests.cli.program import on_terminal
 
 
-def _backend(shown: str, name: str) -> dict[str, object]:
-    found = {backend["name"]: backend for backend in json.loads(shown)["backends"]}
+def _backend(shown: str, name: str) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {backend["name"]: backend for backend in json.loads(shown)["backends"]}
     return found[name]
 
 

@@ -10,7 +10,7 @@ from ipfs_accelerate_py.simulator import Fault, SimulatorThread
 from tests.cli.conftest import KEY, Invoke
 from tests.cli.program import on_terminal, run
 
-OPENAI = ("models", "--backend", "openai", "--retries", "0")
+OPENAI = ("models", "openai", "--retries", "0")
 
 
 def test_in_a_pipe_it_is_tabs(configured: SimulatorThread, invoke: Invoke) -> None:
@@ -70,6 +70,7 @@ def test_of_a_server_of_ones_own(sim: SimulatorThread, invoke: Invoke) -> None:
 
 
 def test_a_backend_that_does_not_exist(invoke: Invoke) -> None:
+    assert invoke("models", "openai", "--backend", "openai").exit_code == 2
     result = invoke("models", "--backend", "opnai")
     assert result.exit_code == 2
     assert "the backends are: " in result.stderr

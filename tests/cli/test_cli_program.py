@@ -15,7 +15,7 @@ from ipfs_accelerate_py import __version__
 from ipfs_accelerate_py.cli import app as program
 from ipfs_accelerate_py.cli import main
 from ipfs_accelerate_py.cli.failures import EXIT_CODES
-from ipfs_accelerate_py.cli.terminal import printable
+from ipfs_accelerate_py.cli.terminal import Terminal, printable
 from tests.cli.conftest import KEY, Invoke
 from tests.cli.program import COMMAND, on_terminal, run
 
@@ -135,6 +135,14 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_closed_stderr_changes_no_exit_code() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run([*COMMAND, "bogus"], stdout=subprocess.PIPE, stderr=closed, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_error() -> None:
     with open("/dev/full", "wb") as full:
@@ -162,6 +170,13 @@ def test_colours_on_a_terminal_unless_unwanted(arguments: list[str], env: dict[s
 
 def test_control_characters_are_shown_and_not_obeyed() -> None:
     assert printable("a\x1b[2Jb\tc\nd\r\x9b1m\x07") == "a\\x1b[2Jb\tc\nd\\x9b1m\\x07"
+
+
+def test_json_is_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "a\x1b\x9b\x7f\r日本 \ud800"
+    dumped = Terminal().dumps(text)
+    assert json.loads(dumped) == text
+    assert not set(dumped) & set("\x1b\x9b\r")
 
 
 def test_shell_completion_knows_the_commands() -> None:

@@ -57,7 +57,8 @@ def test_every_part_of_the_usage() -> None:
 
 def test_no_usage_is_said_to_be_none() -> None:
     answer = message(content="Hi")
-    for odd in ({}, {"usage": None}, {"usage": []}):
+    nothing: list[dict[str, Any]] = [{}, {"usage": None}, {"usage": []}]
+    for odd in nothing:
         rest = {name: value for name, value in answer.items() if name != "usage"}
         assert read(chat(), {**rest, **odd}).usage == Usage()
 
@@ -114,7 +115,8 @@ def test_counts_as_floats_are_counts() -> None:
 
 def test_odd_counts_do_not_cost_the_answer() -> None:
     answer = message(content="Hi")
-    for odd in ({"prompt_tokens": "many"}, {"prompt_tokens": {"a": 1}}, "lots", {"prompt_tokens": []}):
+    wrong: list[Any] = [{"prompt_tokens": "many"}, {"prompt_tokens": {"a": 1}}, "lots", {"prompt_tokens": []}]
+    for odd in wrong:
         answer["usage"] = odd
         assert read(chat(), answer).text == "Hi"
 
@@ -170,7 +172,7 @@ def test_what_is_not_an_answer_is_a_protocol_error(body: bytes) -> None:
     ],
 )
 def test_an_error_with_status_200_is_an_error(answer: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match="boom|slow down"):
+    with pytest.raises(kind, match=r"boom|slow down"):
         read(chat(), answer)
 
 
@@ -181,16 +183,9 @@ json_values = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["choices", "message", "content", "tool_calls", "function", "name", "arguments", "id", "index", "usage", "prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_tokens", "data", "embedding", "output", "type", "text", "summary", "refusal", "error", "code", "detail", "incomplete_details", "reason", "status", "model", "finish_reason", "reasoning_content", "custom", "created", "owned_by"]
-            ),
-            inner,
-            max_size=6,
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "type", "message", "code"]), inner)
     ),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 

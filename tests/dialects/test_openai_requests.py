@@ -55,7 +55,7 @@ def test_a_stream_asks_for_its_usage_unless_the_caller_or_the_row_says_otherwise
 
 
 def test_options_pass_through_known_or_not_null_or_not() -> None:
-    options = {
+    options: dict[str, Any] = {
         "temperature": 0.2,
         "tools": [TOOL],
         "tool_choice": "required",

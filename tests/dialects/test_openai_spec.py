@@ -1,4 +1,4 @@
-"""Requests against OpenAI's own OpenAPI description, where that is at hand (see the simulator's test of the same name)."""
+"""Requests against OpenAI's own OpenAPI description, where that is at hand (see the simulator's test of it)."""
 
 from __future__ import annotations
 

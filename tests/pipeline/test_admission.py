@@ -28,7 +28,7 @@ class House:
         self.settings = Settings()
         self.settings.update({"max_concurrent_requests": 1, **settings})
         self.clock = clock or Clock()
-        self.gate = OpenGate() if gate is None else gate
+        self.gate: Any = OpenGate() if gate is None else gate
         self.admission = Admission(self.settings, self.gate, refusal, self.clock)
         self.order: list[str] = []
         self.inside: dict[str, Call] = {}

@@ -20,6 +20,7 @@ from ipfs_accelerate_py.pipeline import Pipeline
 from ipfs_accelerate_py.pipeline.keys import KeyPool
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Call, Chunk, Priority, Reply
+from tests.upstreams import eventually
 
 from .support import Backend, Source, make_call, settle, stream_reply, text_reply
 
@@ -83,8 +84,7 @@ async def test_a_sleeping_retry_holds_no_slot() -> None:
     await settle()
     upstream.answer(upstream.calls[1])
     await other
-    while len(upstream.calls) < 3:
-        await asyncio.sleep(0.002)
+    await eventually(lambda: len(upstream.calls) == 3)
     upstream.answer(upstream.calls[2])
     assert (await failing).attempts == 2
     assert upstream.most == 1
@@ -272,8 +272,9 @@ async def test_priorities_reach_the_queue() -> None:
     pipeline = make(upstream, max_concurrent_requests=1)
     tasks = [asyncio.create_task(pipeline(make_call(model="holder")))]
     await settle()
-    for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):
-        tasks.append(asyncio.create_task(pipeline(make_call(priority, model=priority.name))))
+    tasks += [
+        asyncio.create_task(pipeline(make_call(priority, model=priority.name))) for priority in reversed(Priority)
+    ]
     await settle()
     for number in range(4):
         upstream.answer(upstream.calls[number])
