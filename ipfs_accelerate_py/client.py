@@ -146,6 +146,8 @@ class AsyncClient(LiveSettings):
         inputs: list[Any] = [input] if isinstance(input, str) else list(input)
         if not inputs:
             raise ConfigurationError("embed was given no input")
+        if isinstance(inputs[0], int):
+            inputs = [inputs]  # token ids of one text
         return await self._backend(self._call(Operation.EMBED, options, lambda rest: EmbedRequest(model, inputs, rest)))
 
     async def models(self, **options: Any) -> list[ModelInfo]:

@@ -364,6 +364,8 @@ async def _pump(state: _PumpState) -> None:
             if stream is None or not batch:
                 break
             with stream._condition:
+                if stream._closed:
+                    break
                 stream._buffer.extend(batch)
                 stream._full = full = len(stream._buffer) >= stream._bound
                 stream._condition.notify()

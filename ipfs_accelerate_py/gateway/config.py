@@ -17,7 +17,7 @@ from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.gateway.model_list import BackendEntry, ModelEntry, read_backends, read_models, read_settings
 from ipfs_accelerate_py.gateway.yaml_source import Field, Problems, Section, as_yaml, read_yaml
 
-__all__ = ["BackendEntry", "GatewayConfig", "GatewayKey", "ModelEntry", "load_config"]
+__all__ = ["BackendEntry", "GatewayConfig", "GatewayKey", "ModelEntry", "load_config", "template"]
 
 VARIABLE_PREFIX = "IPFS_ACCELERATE_GATEWAY_"
 
@@ -236,6 +236,13 @@ def load_config(
     return GatewayConfig(**fields, warnings=tuple(problems.warnings))
 
 
+def template() -> str:
+    """A commented configuration to begin with."""
+    from importlib.resources import files
+
+    return files(__package__).joinpath("template.yaml").read_text(encoding="utf-8")
+
+
 def _text(path: str | os.PathLike[str]) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -312,7 +319,7 @@ def _from_environment(environ: Mapping[str, str], fields: dict[str, Any], proble
     try:
         found = problems.credentials.keys(None, (), (variable,))
     except ConfigurationError as error:
-        problems.errors.append(str(error))
+        problems.error(None, "", str(error))
         return
     if found:
         fields["api_keys"] = tuple(GatewayKey(each.name, each.secret) for each in found)
@@ -326,7 +333,7 @@ def _from_flags(overrides: Mapping[str, Any], fields: dict[str, Any], problems: 
             try:
                 fields["api_keys"] = (GatewayKey("option", make_secret(value, "the gateway's key")),)
             except ConfigurationError as error:
-                problems.errors.append(str(error))
+                problems.error(None, name, str(error))
         elif name in _FIELDS:
             _set(fields, name, _FIELDS[name], value, name, problems)
         else:
@@ -339,4 +346,4 @@ def _set(
     try:
         fields[name] = check(value)
     except ValueError as error:
-        problems.errors.append(f"{where}: {error}")
+        problems.error(None, where, str(error))

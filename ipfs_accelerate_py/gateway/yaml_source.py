@@ -27,23 +27,26 @@ class Problems:
     def __init__(self, file: str, credentials: Credentials) -> None:
         self.file = file
         self.credentials = credentials
-        self.errors: list[str] = []
+        #: Line (0 for what is in no file) and words.
+        self.errors: list[tuple[int, str]] = []
         self.warnings: list[str] = []
 
-    def place(self, line: int | None) -> str:
-        return f"{self.file}:{line}" if line is not None else self.file
+    def place(self, line: int) -> str:
+        return f"{self.file}:{line}"
 
     def error(self, line: int | None, field: str, text: str) -> None:
-        self.errors.append(f"{self.place(line)}: {field}: {text}" if field else f"{self.place(line)}: {text}")
+        """``line`` is None for what is in no file: then ``field`` is the variable's or option's name."""
+        words = f"{field}: {text}" if field else text
+        self.errors.append((0, words) if line is None else (line, f"{self.place(line)}: {words}"))
 
-    def warn(self, line: int | None, field: str, text: str) -> None:
+    def warn(self, line: int, field: str, text: str) -> None:
         self.warnings.append(f"{self.place(line)}: {field}: {text}")
 
     def raise_any(self) -> None:
         """Raise one `ConfigurationError` with every problem, if there is any."""
         if self.errors:
             count = "a problem" if len(self.errors) == 1 else f"{len(self.errors)} problems"
-            listed = "\n".join(f"  {each}" for each in self.errors)
+            listed = "\n".join(f"  {words}" for _, words in sorted(self.errors, key=lambda each: each[0]))
             raise ConfigurationError(f"the configuration has {count}:\n{listed}")
 
 
@@ -239,7 +242,7 @@ def read_yaml(text: str, problems: Problems) -> Section | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = getattr(error, "problem", None) or str(error)
-        problems.error(None if mark is None else mark.line + 1, "", f"this is not valid YAML: {what}")
+        problems.error(1 if mark is None else mark.line + 1, "", f"this is not valid YAML: {what}")
         return None
     if node is None:
         return Section(problems, loader, yaml.MappingNode("tag:yaml.org,2002:map", []), "", 1)

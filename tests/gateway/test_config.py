@@ -212,6 +212,7 @@ modell_list: []
             "openai/<model> with its own api_base",
         ),
         ("10: model_list[2].litellm_params.api_key: the variable NOT_SET is not set", "export it"),
+        ("11: model_list[3].model_name: the name 'a' has a target already",),
         ("14: settings.max_retries: ", "must be a whole number"),
         ("16: gateway.prot: ", "did you mean 'port'?"),
         ("17: gateway.host: must be a host name",),
@@ -222,7 +223,8 @@ modell_list: []
             place,
             found,
         )
-    assert len(found) == len(expected) + 0
+    assert len(found) == len(expected)
+    assert found == sorted(found, key=lambda line: int(line.split(":")[1]))
 
 
 def test_one_name_has_one_target_for_now(load: Any) -> None:
@@ -253,7 +255,7 @@ def test_a_backends_own_key_is_not_sent_elsewhere(load: Any) -> None:
         ("model_list: [a]", "model_list[0]: must be a mapping"),
         ("gateway: 5", "gateway: must be a mapping"),
         ("- a", "gateway.yaml:1: the document must be a mapping"),
-        ("a: [", "gateway.yaml:1: this is not valid YAML"),
+        ("a: [\n", "gateway.yaml:2: this is not valid YAML"),
         ("gateway:\n\tport: 1", "gateway.yaml:2: this is not valid YAML"),
         ("gateway: {port: 1}\ngateway: {port: 2}", "gateway.yaml:2: gateway: is here twice (first in line 1)"),
         ("gateway: {port: 99999}", "port number"),
