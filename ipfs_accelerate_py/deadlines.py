@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import TracebackType
+from typing import Any
 
 __all__ = ["Deadlines", "Limit"]
 
@@ -23,9 +24,14 @@ class Deadlines:
         self._due = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def limit(self, until: float | None) -> Limit:
-        """``with deadlines.limit(until):`` raises `TimeoutError` in this task at that instant of `time.monotonic`."""
-        return Limit(self, until)
+    def limit(self, until: float | None, task: asyncio.Task[Any] | None = None) -> Limit:
+        """``with deadlines.limit(until):`` raises `TimeoutError` in this task at that instant of `time.monotonic`.
+
+        ``task`` is the current one, where the caller knows it (to ask for it is a system call, up to Python 3.11).
+        """
+        task = task or asyncio.current_task()
+        assert task is not None  # a coroutine runs in a task
+        return Limit(self, until, task)
 
     def _add(self, limit: Limit, until: float) -> None:
         self._limits.add(limit)
@@ -64,17 +70,15 @@ class Limit:
 
     __slots__ = ("_cancelling", "_deadlines", "_expired", "_task", "until")
 
-    def __init__(self, deadlines: Deadlines, until: float | None) -> None:
+    def __init__(self, deadlines: Deadlines, until: float | None, task: asyncio.Task[Any]) -> None:
         self._deadlines = deadlines
         self.until = until
         self._expired = False
-        self._task: asyncio.Task[object] | None = None
+        self._task = task
         self._cancelling = 0
 
     def __enter__(self) -> None:
-        self._task = task = asyncio.current_task()
-        assert task is not None
-        self._cancelling = task.cancelling()
+        self._cancelling = self._task.cancelling()
         if self.until is not None:
             self._deadlines._add(self, self.until)
 
@@ -84,7 +88,6 @@ class Limit:
         self._deadlines._limits.discard(self)
         if (
             self._expired
-            and self._task is not None
             and self._task.uncancel() <= self._cancelling
             and kind is not None
             and issubclass(kind, asyncio.CancelledError)
@@ -96,12 +99,11 @@ class Limit:
         self.until = until
         if until is None:
             self._deadlines._limits.discard(self)
-        elif self._task is not None and not self._expired:
+        elif not self._expired:
             self._deadlines._add(self, until)
 
     def expire(self) -> None:
         """The instant has come."""
         self._deadlines._limits.discard(self)
         self._expired = True
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Generic, TypeVar, overload
 
 from ipfs_accelerate_py.settings import Settings
@@ -71,6 +70,8 @@ class LiveSettings:
         if name.startswith("_") or name == "settings" or hasattr(type(self), name):
             object.__setattr__(self, name, value)
             return
+        import difflib  # for this message alone
+
         near = difflib.get_close_matches(name, dir(type(self)), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise AttributeError(f"{type(self).__name__} has no setting {name!r}{hint}")

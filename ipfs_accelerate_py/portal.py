@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
+from ipfs_accelerate_py import forks
 from ipfs_accelerate_py.errors import ConfigurationError, ReadTimeout
 
 __all__ = ["Portal", "PumpedStream", "new_event_loop", "portal"]
@@ -275,7 +276,7 @@ class PumpedStream(Generic[T]):
         self._condition = threading.Condition()
         self._ended = False
         self._closed = False
-        self._pid = os.getpid()
+        self._fork = forks.generation()
         self._error: BaseException | None = None
         self._full = False
         self._space: asyncio.Event | None = None
@@ -293,7 +294,7 @@ class PumpedStream(Generic[T]):
             return local.popleft()
         if threading.get_ident() == self._portal._thread.ident:
             self._portal._check()
-        if self._pid != os.getpid():
+        if self._fork != forks.generation():
             raise ConfigurationError("this stream was begun before a fork, and its answer goes to the parent process")
         with self._condition:
             while not self._buffer and not self._ended:

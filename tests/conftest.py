@@ -19,7 +19,7 @@ from tests.guards import environment, network, residue
 from tests.guards.residue import Residue
 
 ROOT = Path(__file__).resolve().parent.parent
-#: The environment of whoever runs the tests, before it was cleaned: for pip, which has its settings and its cache there.
+#: The environment of whoever runs the tests, before it was cleaned: pip has its settings and its cache there.
 PERSONAL = dict(os.environ)
 _WIDER = ("session", "package", "module", "class")
 

@@ -417,6 +417,14 @@ async def test_a_refused_key_rests_and_the_others_work() -> None:
         assert sim.counts["401"] == 1
 
 
+async def test_wrong_use_is_no_failure_of_the_key(client: AsyncClient) -> None:
+    for _ in range(3):
+        with pytest.raises(ConfigurationError):
+            await client.chat("m", "x", odd=object())
+    assert client.snapshot()["keys"]["explicit"]["failures"] == 0
+    assert client.circuit_state == "CLOSED"
+
+
 async def test_usage_is_counted_and_can_be_reset(client: AsyncClient, sim: Simulator) -> None:
     await client.chat("a", "x")
     await client.stream("b", "x").collect()

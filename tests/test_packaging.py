@@ -60,7 +60,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.rmtree(folder)
 
 
-def test_the_base_installation_is_small(installed: Path, record_property: pytest.RecordProperty) -> None:
+def test_the_base_installation_is_small(installed: Path) -> None:
     (packages,) = installed.glob("lib/python*/site-packages")
     sizes = {name_of(each): size(each) for each in distributions(path=[str(packages)])}
     total = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file()) / 1e6
@@ -71,22 +71,33 @@ def test_the_base_installation_is_small(installed: Path, record_property: pytest
     assert total <= MOST_MEGABYTES
 
 
-def test_it_works_by_itself(installed: Path, tmp_path: Path) -> None:
-    """The library and the command line need no extra, and say which one is missing where one is."""
-    run = {"capture_output": True, "text": True, "timeout": 60, "cwd": tmp_path}
+def run(installed: Path, cwd: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    asked = subprocess.run([installed / "bin" / "ipfs-accelerate", "--help"], env=environment, **run)
+    command = [str(installed / "bin" / program), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_line_works_by_itself(installed: Path, tmp_path: Path) -> None:
+    asked = run(installed, tmp_path, "ipfs-accelerate", "--help")
     assert asked.returncode == 0, asked.stderr
     assert "serve" in asked.stdout
+
+
+def test_a_missing_extra_is_named_by_the_library(installed: Path, tmp_path: Path) -> None:
     program = "from ipfs_accelerate_py import Client\nClient('local').embed('all-MiniLM-L6-v2', ['a'])"
-    refused = subprocess.run([installed / "bin" / "python", "-c", program], env=environment, **run)
+    refused = run(installed, tmp_path, "python", "-c", program)
     assert refused.returncode == 1
     assert "MissingExtra" in refused.stderr
-    assert "[local]" in refused.stderr
-    served = subprocess.run([installed / "bin" / "ipfs-accelerate", "serve"], env=environment, **run)
-    assert served.returncode != 0
-    assert "[gateway]" in served.stderr
-    assert "Traceback" not in served.stderr
+    assert "ipfs-accelerate-py[local" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["config", "check", "gateway.yaml"]])
+def test_a_missing_extra_is_named_by_the_command_line(installed: Path, tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "gateway.yaml").write_text("model_list: []\n")
+    refused = run(installed, tmp_path, "ipfs-accelerate", *arguments)
+    assert refused.returncode not in {0, 1}
+    assert 'pip install "ipfs-accelerate-py[gateway]"' in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_the_wheel_holds_the_package_and_no_more(wheel: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from ipfs_accelerate_py import AsyncClient, Client
-from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, QueueFull, ReadTimeout
+from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, InvalidRequest, QueueFull, ReadTimeout
 from ipfs_accelerate_py.simulator import Fault, SimulatorThread
 from ipfs_accelerate_py.simulator.wire import Request
 from tests.upstreams import QUICK, held, nothing_held_sync
@@ -327,6 +328,75 @@ def test_clients_that_are_forgotten_leave_nothing_open(sim: SimulatorThread) -> 
     while sim.open_connections > before and time.monotonic() < until:
         time.sleep(0.005)
     assert sim.open_connections <= before
+
+
+def test_many_threads_among_faults(sim: SimulatorThread) -> None:
+    """Calls, streams read whole, left, dropped and closed, with faults on a third of them: each has one end."""
+    sim.clear()
+    sim.random(
+        0.3,
+        [
+            Fault.status(503),
+            Fault.status(429, retry_after_ms=3),
+            Fault.reset(),
+            Fault.cut(after=4),
+            Fault.cut(),
+            Fault.silence(after=3),
+            Fault.hang(),
+            Fault.no_done(),
+            Fault.error_event(at=2),
+        ],
+        seed=4,
+    )
+    settings = {
+        **QUICK,
+        "max_concurrent_requests": 16,
+        "queue_size": 1000,
+        "max_retries": 2,
+        "idle_timeout": 0.03,
+        "first_byte_timeout": 0.03,
+    }
+    with Client("openai", base_url=sim.url, api_key="sk-test", **settings) as client:
+
+        def work(number: int) -> str:
+            try:
+                if number % 4 == 0:
+                    return client.chat("m", "x").text
+                stream = client.stream("m", "x")
+                if number % 4 == 1:
+                    return stream.collect().text
+                if number % 4 == 2:
+                    with stream:
+                        for _ in stream:
+                            break
+                else:
+                    next(stream)
+                    del stream
+            except AccelerateError as error:
+                return type(error).__name__
+            return "left"
+
+        with ThreadPoolExecutor(32) as pool:
+            ends = Counter(pool.map(work, range(300)))
+        nothing_held_sync(client)
+        assert sum(ends.values()) == 300
+        assert ends["left"] > 50
+        sim.clear()
+        whole = client.chat("m", "x").text
+        assert set(ends) - {whole, "left"} <= {
+            "ServerError",
+            "RateLimited",
+            "TransportError",
+            "StreamCut",
+            "ReadTimeout",
+        }
+        assert ends[whole] > 50
+        found = client.snapshot()["usage"]
+        assert found["total_requests"] == 301
+    until = time.monotonic() + 1
+    while (sim.in_flight or sim.open_connections) and time.monotonic() < until:
+        time.sleep(0.005)
+    assert (sim.in_flight, sim.open_connections) == (0, 0)
 
 
 # --- programs ----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from ipfs_accelerate_py.errors import (
     ConfigurationError,
     ConnectFailed,
     ProtocolError,
+    RateLimited,
     ReadTimeout,
     StreamCut,
     TransportError,
@@ -615,6 +616,70 @@ async def test_answers_that_come_unasked_do_not_answer_the_next_request() -> Non
         await nothing_held(client)
 
 
+# --- other ways to speak HTTP ------------------------------------------------------------------------------------
+
+
+async def test_an_answer_of_http_1_0_ends_with_its_connection() -> None:
+    events = event("Hi") + event(finish="stop") + DONE
+    head = b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(head + events)
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(head + event("Hi"))
+
+    async with RawServer(play) as server, client_of(server.url) as client:
+        for _ in range(2):
+            assert (await client.stream("m", "x").collect()).text == "Hi"
+        await nothing_held(client)
+    async with RawServer(cut) as server, client_of(server.url) as client:
+        with pytest.raises(StreamCut):
+            await client.stream("m", "x").collect()
+        await nothing_held(client)
+
+
+async def test_hints_before_the_answer_are_passed_over() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    async with RawServer(replies(hints + whole())) as server, client_of(server.url) as client:
+        for _ in range(2):
+            assert (await client.chat("m", "x")).text == "Hi"
+
+
+async def test_localhost_is_found_whichever_address_the_server_listens_at() -> None:
+    async with Simulator() as sim, client_of(f"http://localhost:{sim.port}/v1") as client:
+        assert (await client.chat("m", "x")).text
+    known = {address[4][0] for address in socket.getaddrinfo("localhost", None)}
+    try:
+        six = await Simulator(host="::1").start()
+    except OSError:
+        return  # a machine without IPv6
+    for host in ["[::1]", *(["localhost"] if "::1" in known else [])]:
+        async with client_of(f"http://{host}:{six.port}/v1/") as client:
+            assert (await client.chat("m", "x")).text
+    await six.stop()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", "text/plain", ""])
+async def test_an_error_where_a_stream_was_asked_for_says_its_reason(kind: str) -> None:
+    answer = whole({"error": {"message": "the model is loading", "code": "rate_limit_exceeded"}}, content_type=kind)
+    async with RawServer(replies(answer)) as server, client_of(server.url, max_retries=0) as client:
+        with pytest.raises(RateLimited, match="the model is loading"):
+            await client.stream("m", "x").collect()
+        await nothing_held(client)
+
+
+async def test_an_answer_without_a_body_is_none() -> None:
+    for answer in (whole(b""), b"HTTP/1.1 204 No Content\r\n\r\n", stream_head() + END):
+        async with RawServer(replies(answer)) as server, client_of(server.url, max_retries=0) as client:
+            for stream in (False, True):
+                with pytest.raises(AccelerateError):
+                    await (client.stream("m", "x").collect() if stream else client.chat("m", "x"))
+            await nothing_held(client)
+
+
 # --- TLS ---------------------------------------------------------------------------------------------------------
 
 
@@ -686,7 +751,7 @@ async def test_nobody_listens() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         async with client_of(url, max_retries=1) as client:
-            with pytest.raises(ConnectFailed, match="127.0.0.1") as caught:
+            with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1") as caught:
                 await client.chat("m", "x")
             assert caught.value.attempts == 2
             await nothing_held(client)

@@ -156,10 +156,7 @@ def holding(client: AsyncClient) -> dict[str, Any]:
 
 def held(client: AsyncClient | Client) -> dict[str, Any]:
     """The counts of `holding` that are not 0."""
-    if isinstance(client, AsyncClient):
-        found = holding(client)
-    else:
-        found = client.portal().run(holding, client.asynchronous)
+    found = holding(client) if isinstance(client, AsyncClient) else client.portal().run(holding, client.asynchronous)
     return {name: count for name, count in found.items() if count}
 
 

@@ -1,6 +1,6 @@
 """Check every link of every Markdown page here: files, and headings within them. Asks nobody on the network.
 
-    python tools/check_links.py
+python tools/check_links.py
 """
 
 from __future__ import annotations

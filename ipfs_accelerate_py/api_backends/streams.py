@@ -7,6 +7,7 @@ Each piece has ``text`` (also ``reasoning``, ``refusal``, and ``index``, the cho
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from typing import Any
@@ -77,8 +78,11 @@ class Pieces(_Pieces):
                 piece = self._piece(chunk)
                 if piece is not None:
                     return piece
-        except BaseException:
-            self._over = True  # a broken answer must not be followed by a last piece that says it is done
+        except BaseException as error:
+            # A broken answer must not be followed by a last piece that says it is done.
+            closed, self._over = self._over, True
+            if closed and isinstance(error, asyncio.CancelledError):
+                raise StopIteration from None
             raise
         if self._over:  # closed from another thread: it ended, and not by being complete
             raise StopIteration

@@ -110,6 +110,8 @@ class LocalBackend:
 
 def _load(name: str) -> EmbeddingRuntime:
     from ipfs_accelerate_py.runtimes.embeddings import EmbeddingRuntime
+    from ipfs_accelerate_py.runtimes.extras import require
     from ipfs_accelerate_py.runtimes.models import find_model
 
+    require("torch")  # before the model is looked for: without the extra that is what has to be said
     return EmbeddingRuntime.load(find_model(name))

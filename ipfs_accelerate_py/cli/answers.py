@@ -100,8 +100,8 @@ class _Writer:
     def text(self, text: str) -> None:
         if text:
             self._end_reasoning()
+            self._last = text[-1]  # before: an interrupt may come as soon as it is written
             self.terminal.write(text)
-            self._last = text[-1]
 
     def reasoning(self, text: str) -> None:
         if text and self._reasoning:

@@ -65,6 +65,7 @@ class Group(click.Group):
 
     def __init__(self, *args: Any, examples: Rows = (), **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {}).setdefault("max_content_width", WIDTH)
+        kwargs.setdefault("subcommand_metavar", "[COMMAND]")
         super().__init__(*args, **kwargs)
         self.examples = examples
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from ipfs_accelerate_py.types import RateLimits
 
@@ -30,6 +29,8 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     seconds = _number(value)
     if seconds is not None:
         return seconds
+    from email.utils import parsedate_to_datetime  # heavy, and dates are rare
+
     try:
         at = parsedate_to_datetime(value).timestamp()
     except (TypeError, ValueError, OverflowError):

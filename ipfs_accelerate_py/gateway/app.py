@@ -168,6 +168,7 @@ class GatewayApp:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.draining = False
                 self.table.warm_up()
                 if preload := self.table.preloaded:
                     self._preloading = asyncio.create_task(self.table.preload(preload))

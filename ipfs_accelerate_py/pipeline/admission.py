@@ -71,7 +71,7 @@ class Admission:
         self._timer: asyncio.TimerHandle | None = None
         self.active = 0
         self.queued = [0, 0, 0]
-        settings.on_change(self._settings_changed)
+        settings.on_change(self.wake)
 
     async def acquire(self, call: Call) -> None:
         """Take a slot and a key for ``call`` (``call.lease``), waiting in the queue where that is needed.
@@ -93,6 +93,11 @@ class Admission:
         """Give the slot back, and the key where its attempt was never made; the next waiting call takes them."""
         self._gate.cancel(call.lease)
         self.active -= 1
+        if self._heap:
+            self._pump()
+
+    def wake(self) -> None:
+        """Something has changed that waiting calls may have waited for: a limit, a key."""
         if self._heap:
             self._pump()
 
@@ -164,10 +169,6 @@ class Admission:
             self._heap.remove(waiter)
             heapq.heapify(self._heap)
             self.queued[waiter.call.priority] -= 1
-            self._pump()
-
-    def _settings_changed(self) -> None:
-        if self._heap:
             self._pump()
 
     def _pump(self) -> None:

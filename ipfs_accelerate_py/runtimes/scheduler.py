@@ -126,10 +126,13 @@ class BatchScheduler:
             RuntimeUnavailable: closed, or called in a forked child of the process that loaded the model.
         """
         request = _Request(texts, skip, truncate, finish, self._clock())
+        if self._forked():
+            raise RuntimeUnavailable("a local model does not survive a fork: load it again in this process")
         with self._lock:
             if self._closed:
                 raise RuntimeUnavailable(_CLOSED)
-            self._start_threads()
+            if not self._threads:
+                self._start_threads()
             self._requests[request] = None
             self._to_tokenise.append(request)
             self._tokenise_turn.notify()
@@ -154,6 +157,8 @@ class BatchScheduler:
 
     def close(self) -> None:
         """Fail what waits, let batches in flight finish, and end the threads. May be called again."""
+        if self._forked():
+            return
         self._stop()
         self._ended.result()
         for thread in self._threads:
@@ -161,17 +166,19 @@ class BatchScheduler:
 
     async def aclose(self) -> None:
         """As :meth:`close`, without blocking the event loop while the last batch finishes."""
+        if self._forked():
+            return
         self._stop()
         await asyncio.shield(asyncio.wrap_future(self._ended))
         self.close()  # Waits for nothing any more.
 
     # --- threads --------------------------------------------------------------------------------------------------
 
+    def _forked(self) -> bool:
+        """Whether this is a copy in a forked child: its threads are not there, and its lock may be held for ever."""
+        return bool(self._threads) and self._pid != os.getpid()
+
     def _start_threads(self) -> None:
-        if self._threads:
-            if self._pid != os.getpid():
-                raise RuntimeUnavailable("a local model does not survive a fork: load it again in this process")
-            return
         self._pid = os.getpid()
         targets = [self._tokenise_all, *[self._forward_all] * self._cutter.workers, self._finish_all]
         self._threads = [threading.Thread(target=each, name=f"embed{each.__name__}", daemon=True) for each in targets]

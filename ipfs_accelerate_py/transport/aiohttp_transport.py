@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import io
-import os
 import socket
 import ssl
 import time
@@ -14,6 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ipfs_accelerate_py import forks
 from ipfs_accelerate_py.deadlines import Deadlines, Limit
 from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ProtocolError
 from ipfs_accelerate_py.transport.aiohttp_response import AiohttpResponse
@@ -37,12 +37,12 @@ class _Sending:
 
     __slots__ = ("_limits", "connecting", "fresh", "limit", "until")
 
-    def __init__(self, limits: Limits, deadlines: Deadlines) -> None:
+    def __init__(self, limits: Limits, deadlines: Deadlines, task: asyncio.Task[Any]) -> None:
         self._limits = limits
         self.fresh = False
         self.connecting = False
         self.until = self._first_byte()
-        self.limit: Limit = deadlines.limit(self.until)
+        self.limit: Limit = deadlines.limit(self.until, task)
 
     def _first_byte(self) -> float | None:
         limits = self._limits
@@ -87,22 +87,24 @@ class AiohttpTransport:
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._fork = 0
         self._deadlines = Deadlines()
         self._urls: dict[str, tuple[URL, str | None]] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
     async def send(self, request: HttpRequest, limits: Limits) -> HttpResponse:
         session = self._session
-        loop = asyncio.get_running_loop()
-        if session is None or self._loop is not loop or self._pid != os.getpid():
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in a task
+        loop = task.get_loop()
+        if session is None or self._loop is not loop or self._fork != forks.generation():
             session = self._open(loop)
         url, proxy = self._urls.get(request.url) or self._resolve(request.url)
         timeout = self._timeouts.get(limits.connect) or self._timeout(limits.connect)
         body = request.body
         large = body is not None and len(body) > LARGE_BODY
         # aiohttp's own limits cover the body as well, and do not tell the two apart.
-        sending = _Sending(limits, self._deadlines)
+        sending = _Sending(limits, self._deadlines, task)
         token = _sending.set(sending)
         stale = 0
         failure: AccelerateError
@@ -157,7 +159,7 @@ class AiohttpTransport:
         """Close every connection. A later `send` opens the pool anew."""
         session, self._session = self._session, None
         self._deadlines.close()
-        if session is not None and self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
+        if session is not None and self._loop is asyncio.get_running_loop() and self._fork == forks.generation():
             await session.close()
 
     def forget(self) -> None:
@@ -172,7 +174,7 @@ class AiohttpTransport:
         if session is None:
             return
         loop, connector = self._loop, session._connector
-        forked = self._pid != os.getpid()
+        forked = self._fork != forks.generation()
         if loop is not None and not forked and connector is not None and not loop.is_closed():
             session._connector = None
             with contextlib.suppress(RuntimeError):  # closed this very moment
@@ -194,10 +196,10 @@ class AiohttpTransport:
     def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         import aiohttp
 
-        previous, pid = self._loop, self._pid
+        previous, fork = self._loop, self._fork
         if (
             previous is not None
-            and pid == os.getpid()
+            and fork == forks.generation()
             and previous is not loop
             and previous.is_running()
             and self._session is not None
@@ -208,7 +210,7 @@ class AiohttpTransport:
             )
         stale, self._session = self._session, None
         if stale is not None:
-            _forget(stale, forked=pid != os.getpid())
+            _forget(stale, forked=fork != forks.generation())
         connector = _connector_class()(
             limit=0,
             keepalive_timeout=self._keepalive,
@@ -223,9 +225,8 @@ class AiohttpTransport:
             max_line_size=min(self._max_header_bytes, 16 * 1024),
             max_field_size=self._max_header_bytes,
             read_bufsize=256 * 1024,
-            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
         )
-        self._loop, self._pid = loop, os.getpid()
+        self._loop, self._fork = loop, forks.generation()
         self._deadlines = Deadlines()
         return self._session
 

@@ -67,7 +67,7 @@ def invoke(home: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
         said = []
         for stream in streams[1:]:
             stream.flush()
-            said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]  # a BytesIO, as made above
+            said.append(stream.buffer.getvalue().decode())
         assert KEY not in "".join(said)
         return Result(code, *said)
 

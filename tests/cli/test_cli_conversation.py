@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def test_ctrl_c_breaks_off_an_answer_and_not_the_conversation(sim: SimulatorThre
         shown.wait_for("(broken off;")
         shown.at_prompt("half a quest")
         shown.wait_for("half a quest")
+        time.sleep(0.04)  # readline writes an echo a little before it waits again, and hears nothing in between
         shown.interrupt()
         shown.wait_for("(Ctrl-D leaves)")
         shown.at_prompt("Two?\n")

@@ -18,6 +18,7 @@ from ipfs_accelerate_py.errors import (
 )
 from ipfs_accelerate_py.pipeline import Pipeline
 from ipfs_accelerate_py.pipeline.keys import KeyPool
+from ipfs_accelerate_py.pipeline.ratelimit import Bucket
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Call, Chunk, Priority, Reply
 from tests.upstreams import eventually
@@ -252,6 +253,66 @@ async def test_a_key_told_to_rest_is_not_asked_earlier_by_any_call() -> None:
     await asyncio.gather(first, *[pipeline(make_call()) for _ in range(3)])
     assert min(times[1:]) - times[0] >= 0.05
     assert idle(pipeline)
+
+
+async def test_a_key_that_is_added_serves_those_who_wait_for_one() -> None:
+    """The first key rests for a minute; nobody waits for it once there is another."""
+    pipeline = make(by_key({"a": [RateLimited("Rate limit", status=429, retry_after=60.0)]}), "a", max_retries=0)
+    with pytest.raises(RateLimited):
+        await pipeline(make_call())
+    waiting = asyncio.create_task(pipeline(make_call()))
+    await settle()
+    assert pipeline.snapshot()["queue"]["queued"] == 1
+    pipeline.keys.add("b", Secret("sk-value-of-b"))
+    done, _ = await asyncio.wait([waiting], timeout=0.2)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert done, "it waits for the first key although the second is free"
+    assert waiting.result().key_name == "b"
+
+
+async def test_the_last_key_in_service_is_tried_even_if_it_was_refused_before() -> None:
+    """With its companion removed it is a lone key, and those are never locked away."""
+    pipeline = make(by_key({"a": [AuthenticationError("Authentication error", status=401)]}), "a", "b")
+    assert (await pipeline(make_call())).key_name == "b"
+    pipeline.keys.remove("b")
+    assert (await pipeline(make_call())).key_name == "a"
+
+
+async def test_a_key_removed_under_way_does_not_hide_what_happened() -> None:
+    async def backend(call: Call) -> Reply:
+        pipeline.keys.remove("a")
+        raise ServerError("down", status=503)
+
+    pipeline = make(backend, "a", max_retries=2)
+    with pytest.raises(ServerError):
+        await pipeline(make_call(key="a"))
+    assert idle(pipeline)
+
+
+async def test_a_pinned_call_gets_its_turn_among_many_that_take_any_key() -> None:
+    """Its key refills slowly, and whoever takes any key must not take each new place before it."""
+    times: dict[str, float] = {}
+    loop = asyncio.get_running_loop()
+
+    async def backend(call: Call) -> Reply:
+        times[call.model] = loop.time()
+        return text_reply()
+
+    pipeline = make(backend, "a", "b", max_concurrent_requests=50, requests_per_minute=12_000.0)
+    for key in pipeline.keys._keys.values():
+        key.request_bucket = Bucket(1, 200.0, pipeline.keys._clock())
+    began = loop.time()
+    pinned: asyncio.Task[Reply] | None = None
+    others = []
+    for number in range(40):
+        others.append(asyncio.create_task(pipeline(make_call(model=str(number)))))
+        if number == 4:
+            pinned = asyncio.create_task(pipeline(make_call(Priority.HIGH, key="a", model="pinned")))
+        await asyncio.sleep(0.001)
+    assert pinned is not None
+    await asyncio.gather(pinned, *others)
+    assert times["pinned"] - began < 0.06, "everybody went before the most urgent one"
 
 
 async def test_a_stream_that_breaks_early_is_asked_again_and_later_not() -> None:

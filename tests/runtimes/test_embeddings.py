@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -258,15 +257,30 @@ def test_forward_threads_follow_the_processors(
     assert len(set(threading.enumerate()) - before) == workers + 2
 
 
-def test_a_program_that_never_closes_still_ends(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "copy")
+def test_a_program_that_never_closes_still_ends(folder: Path) -> None:
     code = (
         "import sys; from ipfs_accelerate_py.runtimes import EmbeddingRuntime\n"
         "runtime = EmbeddingRuntime.load(sys.argv[1])\n"
         "print(runtime.embed_sync(['a dog']).tokens)"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(tmp_path / "copy")],
+        [sys.executable, "-W", "error", "-c", code, str(folder)],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "[4]\n", "")
+
+
+def test_a_forked_child_of_a_program_with_a_model_still_ends(folder: Path) -> None:
+    code = (
+        "import os, sys; from ipfs_accelerate_py.runtimes import EmbeddingRuntime\n"
+        "from ipfs_accelerate_py.errors import RuntimeUnavailable\n"
+        "runtime = EmbeddingRuntime.load(sys.argv[1])\n"
+        "runtime.embed_sync(['a dog'])\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try: runtime.embed_sync(['a dog'])\n"
+        "    except RuntimeUnavailable as exc: sys.exit(7 if 'fork' in str(exc) else 1)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), runtime.embed_sync(['a dog']).tokens)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "7 [4]\n"), done.stderr

@@ -296,6 +296,9 @@ def test_a_forked_child_is_told_to_load_again(
 ) -> None:
     scheduler = build()
     rows(submit(scheduler, "x"))
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(RuntimeUnavailable, match="fork"):
-        submit(scheduler, "y")
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(RuntimeUnavailable, match="fork"):
+            submit(scheduler, "y")
+        scheduler.close()
+    assert rows(submit(scheduler, "z")) == [expected("z")]

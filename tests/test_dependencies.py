@@ -1,0 +1,61 @@
+"""pyproject.toml asks for what each part of the package imports, and for nothing that nobody imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "ipfs_accelerate_py"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+#: Rooms whose imports an extra brings.
+EXTRAS = {"gateway": "gateway", "runtimes": "local"}
+#: Imported under another name than the distribution's, or as a part of another's interface.
+BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml", "yarl": "aiohttp"}
+
+
+def asked_for(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements}
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Top-level names of other people's modules that a file imports, wherever in it, by name or with `require`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require":
+            names = [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
+        for name in names:
+            top = name.partition(".")[0]
+            if top != PACKAGE.name and top not in sys.stdlib_module_names:
+                yield BROUGHT_BY.get(top, top).lower().replace("_", "-")
+
+
+def by_extra() -> dict[str | None, set[str]]:
+    found: dict[str | None, set[str]] = {None: set(), **{extra: set() for extra in EXTRAS.values()}}
+    for file in PACKAGE.rglob("*.py"):
+        found[EXTRAS.get(file.relative_to(PACKAGE).parts[0])].update(imported(file))
+    return found
+
+
+def test_what_is_imported_is_asked_for() -> None:
+    base = asked_for(PROJECT["dependencies"])
+    for extra, names in by_extra().items():
+        known = base if extra is None else base | asked_for(PROJECT["optional-dependencies"][extra])
+        assert names - known == set(), f"imported, and not asked for by {extra or 'the base'}"
+
+
+def test_what_is_asked_for_is_imported() -> None:
+    found = by_extra()
+    everything = set().union(*found.values())
+    assert asked_for(PROJECT["dependencies"]) - everything == set()
+    for extra in EXTRAS.values():
+        assert asked_for(PROJECT["optional-dependencies"][extra]) - found[extra] == set(), f"asked for by {extra}"
