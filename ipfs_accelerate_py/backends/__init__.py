@@ -100,12 +100,10 @@ class Backend:
         secret = make_secret(key, f"the key {name!r}")
         self.pipeline.keys.add(name, secret, max_concurrent)
         self._keys[name] = (secret, max_concurrent)
-        self.pipeline.admission.wake()
 
     def remove_key(self, name: str) -> None:
         self.pipeline.keys.remove(name)
         del self._keys[name]
-        self.pipeline.admission.wake()
 
     def snapshot(self) -> dict[str, Any]:
         state = {"backend": self.spec.name, "base_url": self.base_url, **self.pipeline.snapshot()}

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import functools
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from ipfs_accelerate_py.errors import ConfigurationError, MissingExtra
 from ipfs_accelerate_py.gateway.app import GatewayApp
 from ipfs_accelerate_py.gateway.banner import banner
 from ipfs_accelerate_py.gateway.config import GatewayConfig
-from ipfs_accelerate_py.gateway.connections import ConnectionLimits, Connections
-from ipfs_accelerate_py.gateway.http1 import HttpProtocol
 from ipfs_accelerate_py.portal import new_event_loop
 
 if TYPE_CHECKING:
-    import uvicorn
-    from uvicorn.server import ServerState
+    from ipfs_accelerate_py.gateway.uvicorn_server import Server
 
 __all__ = ["GatewayServer", "RunningGateway", "serve"]
-
-_BACKLOG = 2048
-#: Seconds that answers get to be broken off properly when the time to finish them is over.
-_LAST_WORDS = 2.0
 
 
 def serve(config: GatewayConfig, *, announce: Callable[[str], object] = print) -> None:
@@ -70,7 +60,7 @@ class RunningGateway:
         self.config = dataclasses.replace(config, **given) if given else config
         self.app = GatewayApp(self.config)
         self._signals = signals
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.host = self.config.host
         self.port = self.config.port
@@ -83,10 +73,16 @@ class RunningGateway:
 
     async def start(self) -> Self:
         """Listen. Raises `ConfigurationError` where the address cannot be had."""
+        try:
+            from ipfs_accelerate_py.gateway.uvicorn_server import Server
+        except ImportError as error:
+            raise MissingExtra(
+                f'the gateway needs {error.name!r}, which is not installed: pip install "ipfs-accelerate-py[gateway]"'
+            ) from error
         listener = _listen(self.config.host, self.config.port)
         self.port = listener.getsockname()[1]
         try:
-            server = self._server = _server(self.app, self.config, self._signals)
+            server = self._server = Server(self.app, self.config, signals=self._signals)
             self._serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
             ready = asyncio.ensure_future(server.ready.wait())
             await asyncio.wait((ready, self._serving), return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +103,7 @@ class RunningGateway:
     async def stop(self) -> None:
         """Finish what is under way, within ``shutdown_timeout``, and stop."""
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.stop()
         await self.wait()
 
     async def __aenter__(self) -> Self:
@@ -183,96 +179,6 @@ class GatewayServer:
         self.stop()
 
 
-# --- uvicorn -----------------------------------------------------------------------------------------------------
-
-if TYPE_CHECKING:
-
-    class _Server(uvicorn.Server):
-        ready: asyncio.Event
-
-
-def _server(app: GatewayApp, config: GatewayConfig, signals: bool) -> _Server:
-    """uvicorn's server with our protocol, our way to stop, and nothing that it would print."""
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtra(
-            f'the gateway needs {error.name!r}, which is not installed: pip install "ipfs-accelerate-py[gateway]"'
-        ) from error
-
-    class Server(uvicorn.Server):
-        def __init__(self, settings: uvicorn.Config) -> None:
-            super().__init__(settings)
-            self.ready = asyncio.Event()
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            self.ready.set()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.draining = True
-            if config.shutdown_delay:
-                await asyncio.sleep(config.shutdown_delay)
-            for server in self.servers:
-                server.close()
-            for listener in sockets or ():
-                listener.close()
-            state = self.server_state
-            for connection in list(state.connections):
-                connection.shutdown()
-            if not await _ended(state, config.shutdown_timeout):
-                for task in list(state.tasks):
-                    task.cancel()
-                await _ended(state, _LAST_WORDS)
-                for connection in list(state.connections):
-                    connection.transport.abort()
-            await self.lifespan.shutdown()
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None, None, None]:
-            if not signals:
-                yield
-                return
-            with super().capture_signals():
-                yield
-
-    limits = ConnectionLimits(
-        config.max_header_bytes,
-        config.header_timeout,
-        config.body_timeout,
-        config.keep_alive_timeout,
-        config.write_timeout,
-    )
-    protocol = functools.partial(HttpProtocol, Connections(limits, app.metrics.refuse))
-    return cast(
-        "_Server",
-        Server(
-            uvicorn.Config(
-                cast(Any, app),
-                http=cast(Any, protocol),
-                ws="none",
-                lifespan="on",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=_BACKLOG,
-            )
-        ),
-    )
-
-
-async def _ended(state: ServerState, seconds: float) -> bool:
-    """Whether every answer is complete and every connection closed, within this time."""
-    until = time.monotonic() + seconds
-    while state.connections or state.tasks:
-        if time.monotonic() >= until:
-            return False
-        await asyncio.sleep(0.01)
-    return True
-
-
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises `ConfigurationError` that says what to do."""
     try:
@@ -285,7 +191,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        listener.listen()
         listener.setblocking(False)
     except OSError as error:
         listener.close()

@@ -26,6 +26,7 @@ class Pipeline:
         self.keys = keys
         self.breaker = Breaker(settings)
         self.admission = Admission(settings, keys, self.breaker.refusal)
+        keys.changed = self.admission.wake
         self.totals = UsageTotals()
         attempt = BreakerPolicy(KeysPolicy(backend, keys), self.breaker)
         retry = RetryPolicy(AdmissionPolicy(attempt, self.admission), settings, keys.can_rotate)

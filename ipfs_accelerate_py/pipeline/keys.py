@@ -108,17 +108,21 @@ class KeyPool:
         self._clock = clock
         self._keys: dict[str, Key] = {}
         self._anonymous = Key("none", None)
+        #: Called when a key has come or gone: admission wakes those who wait for one.
+        self.changed: Callable[[], None] = lambda: None
 
     def add(self, name: str, secret: Secret, max_concurrent: int | None = None) -> None:
         """Add a key, or replace the one of that name (a new value starts with a clean record)."""
         if not name:
             raise ConfigurationError("a key needs a name")
         self._keys[name] = Key(name, secret, max_concurrent)
+        self.changed()
 
     def remove(self, name: str) -> None:
         """Forget a key; calls that use it right now finish."""
         if self._keys.pop(name, None) is None:
             raise ConfigurationError(f"there is no key named {name!r}; the keys are: {self._names()}")
+        self.changed()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -137,7 +141,7 @@ class KeyPool:
         wait = math.inf
         usable = busy = False
         for key in self._candidates(call):
-            if key.quarantined_until > now:
+            if self._rests(key, now):
                 continue
             usable = True
             needed = self._wait(key, call, now)
@@ -169,9 +173,7 @@ class KeyPool:
         used = None if call.lease is None else call.lease.key
         now = self._clock()
         return any(
-            key is not used
-            and key.quarantined_until <= now
-            and (not error.retryable or self._wait(key, call, now) <= 0)
+            key is not used and not self._rests(key, now) and (not error.retryable or self._wait(key, call, now) <= 0)
             for key in self._candidates(call)
         )
 
@@ -285,6 +287,10 @@ class KeyPool:
             setattr(key, name, made)
         key.limits = limits
 
+    def _rests(self, key: Key, now: float) -> bool:
+        # A lone key is never locked away: its owner may be mending the account, and there is nothing to turn to.
+        return key.quarantined_until > now and len(self._keys) > 1
+
     def _better(self, key: Key, best: Key) -> bool:
         if self._settings.key_selection_strategy == "least-loaded" and key.active != best.active:
             return key.active < best.active
@@ -318,7 +324,6 @@ class KeyPool:
                 key.blocked_until = max(key.blocked_until, now + rest)
 
     def _quarantine(self, key: Key, error: BackendError, until: float) -> None:
-        # A lone key is not locked away: its owner may be mending the account, and there is nothing to turn to.
         if len(self._keys) > 1:
             key.quarantined_until = until
             key.quarantine_error = error

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from ipfs_accelerate_py.errors import AdmissionError, BackendError
+from ipfs_accelerate_py.errors import AdmissionError, BackendError, ConfigurationError
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Attempt, Call, Handler, Reply
 
@@ -63,9 +63,9 @@ class RetryPolicy:
                 if delay is None:
                     raise
                 last = error
-            except AdmissionError:
-                # The breaker that our own failures opened, or a queue filled meanwhile: what the caller should hear of
-                # is the failure that the retry was for.
+            except (AdmissionError, ConfigurationError):
+                # The breaker that our own failures opened, a queue filled or a key removed meanwhile: what the caller
+                # should hear of is the failure that the retry was for.
                 if last is not None:
                     raise last from None
                 raise

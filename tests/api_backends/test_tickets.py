@@ -144,9 +144,8 @@ async def test_both_twins_share_one_queue(simulators: Make, faces: Make) -> None
     face = faces(openai_api, simulator, max_concurrent_requests=1)
     calls = [asyncio.ensure_future(face.achat("gpt-4o", "Hello")) for _ in range(2)]
     calls.append(asyncio.ensure_future(asyncio.to_thread(face.chat, "gpt-4o", "Hello")))
-    await asyncio.to_thread(eventually, lambda: face.get_queue_info()["size"] == 2)
-    assert simulator.in_flight == 1
-    gate.open()
+    with gate:
+        await asyncio.to_thread(eventually, lambda: face.get_queue_info()["size"] == 2 and simulator.in_flight == 1)
     answers = await asyncio.gather(*calls)
     assert all(answer["text"] for answer in answers)
 

@@ -11,9 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["COMMAND", "OnTerminal", "on_terminal", "run", "started"]
+__all__ = ["COMMAND", "OnTerminal", "on_terminal", "run", "started", "until"]
 
 COMMAND = [sys.executable, "-W", "error", "-m", "ipfs_accelerate_py"]
 #: Seconds that nothing here should come near.
@@ -34,6 +34,14 @@ def run(
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something that another process brings about."""
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 @contextlib.contextmanager

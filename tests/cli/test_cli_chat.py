@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from ipfs_accelerate_py.simulator import Fault, SimulatorThread
 from tests.cli.conftest import KEY, Invoke
-from tests.cli.program import on_terminal, run, started
+from tests.cli.program import on_terminal, run, started, until
 
 CHAT = ("chat", "-m", "openai/gpt-4o", "--retries", "0")
 
@@ -328,7 +327,7 @@ def test_ctrl_c_ends_the_call(configured: SimulatorThread) -> None:
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert (out[-1:], err) == (b"\n", b"")
-    _until(lambda: configured.requests[-1].aborted_by_client)
+    until(lambda: configured.requests[-1].aborted_by_client)
 
 
 def test_a_reader_who_leaves_ends_the_call(home: Path) -> None:
@@ -340,11 +339,4 @@ def test_a_reader_who_leaves_ends_the_call(home: Path) -> None:
             assert process.wait(30) == 141
             assert process.stderr is not None
             assert process.stderr.read() == b""
-        _until(lambda: sim.requests[-1].aborted_by_client)
-
-
-def _until(true: Any) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+        until(lambda: sim.requests[-1].aborted_by_client)

@@ -13,7 +13,7 @@ import pytest
 
 from ipfs_accelerate_py.simulator import Fault, Request, SimulatorThread
 from tests.cli.conftest import KEY, Invoke
-from tests.cli.program import on_terminal, run, started
+from tests.cli.program import on_terminal, run, started, until
 
 EMBED = ("embed", "-m", "openai/small", "--retries", "0")
 
@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_what_came(configured: SimulatorThread, home: Path) -> None
     with started(*EMBED, "--batch-size", "1", "--parallel", "1", "--output", "out.json") as process:
         assert process.stdin is not None
         process.stdin.write(b"one\ntwo\n")
-        _until_embedded(configured, 2)
+        until(lambda: configured.counts["200"] == 2)
         process.send_signal(signal.SIGINT)  # while it waits for more
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, b"")
@@ -206,8 +206,7 @@ def test_ctrl_c_keeps_what_came(configured: SimulatorThread, home: Path) -> None
 def test_ctrl_c_ends_calls_under_way(configured: SimulatorThread) -> None:
     configured.always(Fault.hang())
     with started(*EMBED, "a") as process:
-        while not configured.requests:
-            assert process.poll() is None
+        until(lambda: bool(configured.requests))
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
     assert process.returncode == 130
@@ -227,15 +226,10 @@ def test_a_killed_process_leaves_whole_lines(configured: SimulatorThread, home: 
     with started(*EMBED, "--batch-size", "1", "--parallel", "1", "--output", "out.jsonl") as process:
         assert process.stdin is not None
         process.stdin.write(b"one\ntwo\nthree\n")
-        _until_embedded(configured, 3)
+        until(lambda: configured.counts["200"] == 3)
         process.kill()
         process.wait()
     assert [row["text"] for row in _lines((home / "out.jsonl").read_text())] in (["one"], ["one", "two"])
-
-
-def _until_embedded(sim: SimulatorThread, count: int) -> None:
-    while sim.counts["200"] < count:
-        pass
 
 
 # --- on a terminal -----------------------------------------------------------------------------------------------
