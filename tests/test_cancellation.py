@@ -291,9 +291,9 @@ async def _thousand(seed: int) -> None:
         "max_concurrent_requests": 20,
         "queue_size": 2000,
         "max_retries": 2,
-        "first_byte_timeout": 0.03,
-        "idle_timeout": 0.03,
-        "first_content_timeout": 0.03,
+        "first_byte_timeout": 0.15,
+        "idle_timeout": 0.15,
+        "first_content_timeout": 0.15,
         "api_key": {f"key{number}": f"sk-{number}" for number in range(4)},
     }
     ends: Counter[str] = Counter()

@@ -48,9 +48,9 @@ SETTINGS: dict[str, Any] = {
     **QUICK,
     "max_retries": 3,
     "initial_retry_delay": 0.01,
-    "idle_timeout": 0.08,
-    "first_byte_timeout": 0.08,
-    "connect_timeout": 0.08,
+    "idle_timeout": 0.2,
+    "first_byte_timeout": 0.2,
+    "connect_timeout": 0.2,
     "max_body_bytes": 1 << 20,
 }
 MODES = ["async unary", "async stream", "sync unary", "sync stream"]
@@ -307,7 +307,7 @@ def test_6_never_answers_and_is_not_asked_twice(mode: str, sim: SimulatorThread)
 @every_mode
 def test_7_headers_at_once_and_the_first_token_later(mode: str, sim: SimulatorThread) -> None:
     """Without a first-content limit the deadline is the only one for a stream; a unary body falls silent."""
-    seen = play(mode, sim, always=Fault.stall(seconds=0.15))
+    seen = play(mode, sim, always=Fault.stall(seconds=0.4))
     if "stream" in mode:
         rescued(seen, 1)
     else:
@@ -549,7 +549,7 @@ def no_tls() -> Iterator[str]:
 def test_no_connection(mode: str, place: Callable[[], Any]) -> None:
     with place() as url:
         # The blackhole's connect limit must come before the first byte's.
-        settings = {**SETTINGS, "max_retries": 1, "connect_timeout": 0.05, "first_byte_timeout": 0.5}
+        settings = {**SETTINGS, "max_retries": 1, "connect_timeout": 0.1, "first_byte_timeout": 1.0}
         seen = go(mode, url, lambda: None, settings)
     assert isinstance(seen.error, ConnectFailed), repr(seen.error)
     assert seen.error.attempts == 2

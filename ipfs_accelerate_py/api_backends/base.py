@@ -65,8 +65,7 @@ class ApiBackend(LiveSettings):
         metadata: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        self._headers = settings.pop("headers", None)
-        self._client = Client(self._service, metadata=metadata, headers=self._headers, **_without_aliases(settings))
+        self._client = Client(self._service, metadata=metadata, **_without_aliases(settings))
         self.settings = self._client.settings
         self._endpoints: dict[str, Client] = {}
 
@@ -111,20 +110,10 @@ class ApiBackend(LiveSettings):
     def create_endpoint(self, api_key: str | Mapping[str, str] | None = None, **settings: Any) -> str:
         """Make an endpoint, and return its id for ``endpoint_id=``.
 
-        It begins with the settings, ``base_url``, ``headers`` and keys that this object has now, but for those given
-        here, and has its own queue, breaker and books.
+        It begins with the settings, headers, ``base_url`` and keys that this object has now, but for the settings, URL
+        and keys given here, and has its own queue, breaker and books.
         """
-        options = {
-            **self.settings.as_dict(),
-            "base_url": self._client.base_url,
-            "headers": self._headers,
-            **_without_aliases(settings),
-        }
-        if api_key is None:
-            held = self._client.asynchronous._backend._keys
-            # With none it looks for one as this object did, and so meets the same obstacle.
-            api_key = {name: secret.reveal() for name, (secret, _) in held.items()} or None
-        endpoint = Client(self._service, api_key=api_key, **options)
+        endpoint = self._client.twin(api_key=api_key, **_without_aliases(settings))
         endpoint_id = f"endpoint_{random.getrandbits(48):012x}"
         self._endpoints[endpoint_id] = endpoint
         return endpoint_id
@@ -136,7 +125,7 @@ class ApiBackend(LiveSettings):
         return {
             "id": endpoint_id,
             "base_url": client.base_url,
-            "api_keys": list(client.asynchronous._backend._keys),
+            "api_keys": client.api_key_names,
             "active_requests": state["queue"]["active"],
             "queued_requests": state["queue"]["queued"],
             "circuit_state": CircuitState(state["circuit"]["state"]),
@@ -303,6 +292,6 @@ def _refuse_stream(data: Any) -> None:
 
 
 def _replace_keys(client: AsyncClient, key: str) -> None:
-    for name in list(client._backend._keys):
+    for name in client.api_key_names:
         client.remove_api_key(name)
     client.add_api_key("explicit", key)

@@ -29,7 +29,7 @@ class ExitCode(enum.IntEnum):
 EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "success",
     ExitCode.UNEXPECTED: "unexpected error (a full disk, a bug)",
-    ExitCode.USAGE: "wrong usage or configuration; nothing was sent",
+    ExitCode.USAGE: "wrong usage, input or configuration",
     ExitCode.AUTHENTICATION: "key missing, refused or without quota",
     ExitCode.BUSY: "rate limit, full queue or open circuit: try again later",
     ExitCode.UPSTREAM: "the service failed, broke off or could not be reached",

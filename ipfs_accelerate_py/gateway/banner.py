@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,8 +35,10 @@ def banner(app: GatewayApp, host: str, port: int) -> Iterator[str]:
             f"expense; set {VARIABLE_PREFIX}API_KEY, or api_key under 'gateway'"
         )
     yield from (f"  warning: {warning}" for warning in app.config.warnings)
-    yield "Try it:"
-    yield f"  {_curl(app, address)}"
+    variable = _key_variable(app)
+    hint = f" (with the gateway's key in ${variable})" if variable and variable not in os.environ else ""
+    yield f"Try it{hint}:"
+    yield f"  {_curl(app, address, variable)}"
 
 
 def _served(table: ModelTable) -> Iterator[str]:
@@ -61,7 +64,15 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
-def _curl(app: GatewayApp, address: str) -> str:
+def _key_variable(app: GatewayApp) -> str | None:
+    """The variable that holds a key, for the shell to fill in: the key itself is not printed."""
+    if not app.config.api_keys:
+        return None
+    name = app.config.api_keys[0].name
+    return name if name.isidentifier() and name.isupper() else VARIABLE_PREFIX + "API_KEY"
+
+
+def _curl(app: GatewayApp, address: str, variable: str | None) -> str:
     table = app.table
     parts = ["curl"]
     body: dict[str, Any] = {}
@@ -74,9 +85,7 @@ def _curl(app: GatewayApp, address: str) -> str:
     else:
         path = "/v1/models"
     parts.append(address + path)
-    if app.config.api_keys:
-        name = app.config.api_keys[0].name
-        variable = name if name.isidentifier() and name.isupper() else VARIABLE_PREFIX + "API_KEY"
+    if variable:
         parts.append(f'-H "Authorization: Bearer ${variable}"')
     if body:
         text = msgspec.json.encode(body).decode().replace("'", "'\\''")

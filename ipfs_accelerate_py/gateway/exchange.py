@@ -179,7 +179,7 @@ class Exchange:
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """ASGI's ``send``. What is sent to a client that has left goes nowhere."""
-        if self._left:
+        if self._left or self._protocol.transport.is_closing():
             return
         kind = message["type"]
         if kind == "http.response.body":

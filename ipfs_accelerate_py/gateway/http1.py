@@ -17,13 +17,13 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 import httptools
 
 from ipfs_accelerate_py.dialects.openai_answers import error_body
 from ipfs_accelerate_py.gateway.connections import Connections, head_bytes
 from ipfs_accelerate_py.gateway.exchange import Exchange
+from ipfs_accelerate_py.gateway.heads import NOTABLE, Refusal, check_head, split_target, too_large
 from ipfs_accelerate_py.types import new_request_id
 
 if TYPE_CHECKING:
@@ -44,21 +44,7 @@ LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
 
 _NEVER = math.inf
-#: Request targets seen, with their parts; a gateway has few. More than this many are parsed each time.
-_MOST_TARGETS = 256
-_NOTABLE = frozenset({b"host", b"transfer-encoding", b"expect"})
-
-_Target = tuple[str, bytes, bytes]
-
-
-class _Refusal(Exception):  # an answer on its way out of the parser, not an error of ours
-    """Raised inside the parser's callbacks: answer so and close."""
-
-    def __init__(self, status: int, message: str, code: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.code = code
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -97,7 +83,7 @@ class HttpProtocol(asyncio.Protocol):
         self._notable: dict[bytes, bytes] = {}
         self._upgrade = False
         self._incoming: Exchange | None = None
-        self._refusal: _Refusal | None = None
+        self._refusal: Refusal | None = None
         # What is answered.
         self._current: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
@@ -151,7 +137,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         if self._in_head:
             if self._head_size > self._limits.head_bytes:
-                self.refuse(_too_large(self._limits.head_bytes))
+                self.refuse(too_large(self._limits.head_bytes))
             elif self.deadline == _NEVER:
                 self.deadline = self.loop.time() + self._limits.header
         elif self._in_body and self.deadline == _NEVER:
@@ -198,25 +184,36 @@ class HttpProtocol(asyncio.Protocol):
         if not self._in_head:
             return  # a trailer: nobody here has a use for it, and it must not change a head that was judged already
         name = name.lower()
-        if name in _NOTABLE:
+        if name in NOTABLE:
             if name in self._notable:
-                raise self._no(400, f"The request has more than one {name.decode()!r} header.", "invalid_request")
+                self._refusal = Refusal(
+                    400, f"The request has more than one {name.decode()!r} header.", "invalid_request"
+                )
+                raise self._refusal
             self._notable[name] = value
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        try:
+            self._begin()
+        except Refusal as refusal:
+            self._refusal = refusal  # the parser hides what its callbacks raise
+            raise
+
+    def _begin(self) -> None:
+        """The head is complete: judge it, and begin to answer."""
         most = self._limits.head_bytes
         if (self._read_size > most or self._head_size > most) and self._exact_head_size() > most:
-            raise self._no_refusal(_too_large(most))
+            raise too_large(most)
         parser = self._parser
         version: str = parser.get_http_version()
-        self._check(version)
+        check_head(version, self._notable)
         if parser.should_upgrade():
             self._upgrade = True  # no upgrade is offered here, and a client may not insist: see _without_upgrade
             return
         method: str = parser.get_method().decode("ascii")
-        path, raw_path, query = _TARGETS.get(self._url) or self._target()
+        path, raw_path, query = split_target(self._url)
         keep_alive = version == "1.1" and parser.should_keep_alive()
         exchange = Exchange(self, method, version == "1.1", keep_alive, self._notable.get(b"expect") is not None)
         exchange.scope = {
@@ -301,6 +298,8 @@ class HttpProtocol(asyncio.Protocol):
         elif self._waiting:
             self._current = self._waiting.popleft()
             self._current.start()
+            if self._incoming is not None:
+                self.resume_reading()  # the rest of its body
         else:
             if not self._in_head:
                 self.deadline = self.loop.time() + self._limits.keep_alive
@@ -314,17 +313,17 @@ class HttpProtocol(asyncio.Protocol):
         if self._lingering or self._writable is not None or self.transport.is_closing():
             self.transport.abort()
         elif self._in_head:
-            self.refuse(_Refusal(408, f"The request's head was not here after {limits.header:g} s.", "request_timeout"))
+            self.refuse(Refusal(408, f"The request's head was not here after {limits.header:g} s.", "request_timeout"))
         elif self._incoming is not None and self._reading_paused:
             self.deadline = now + limits.body  # the wait is ours
         elif self._incoming is not None:
-            self.refuse(_Refusal(408, f"The request's body was not here after {limits.body:g} s.", "request_timeout"))
+            self.refuse(Refusal(408, f"The request's body was not here after {limits.body:g} s.", "request_timeout"))
         elif self._current is None:
             self._close()
         else:
             self.deadline = _NEVER
 
-    def refuse(self, refusal: _Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Read no more, say why as soon as that can be said, and close."""
         self._last = True
         self._in_head = False
@@ -369,45 +368,8 @@ class HttpProtocol(asyncio.Protocol):
         if refusal is None and self._last:
             return  # bytes after a request that said it was the last one
         if refusal is None:
-            refusal = _Refusal(400, f"The request is not valid HTTP: {error}.", "invalid_http")
+            refusal = Refusal(400, f"The request is not valid HTTP: {error}.", "invalid_http")
         self.refuse(refusal)
-
-    def _no(self, status: int, message: str, code: str) -> _Refusal:
-        return self._no_refusal(_Refusal(status, message, code))
-
-    def _no_refusal(self, refusal: _Refusal) -> _Refusal:
-        # The parser wraps what its callbacks raise, so it is kept here as well.
-        self._refusal = refusal
-        return refusal
-
-    def _check(self, version: str) -> None:
-        """What the parser lets through and RFC 9112 does not."""
-        if version not in ("1.1", "1.0"):
-            raise self._no(505, f"HTTP/{version} is not spoken here; use HTTP/1.1.", "http_version_not_supported")
-        notable = self._notable
-        if version == "1.1" and b"host" not in notable:
-            raise self._no(400, "The request has no 'host' header.", "invalid_request")
-        encoding = notable.get(b"transfer-encoding")
-        if encoding is not None and (version == "1.0" or encoding.strip().lower() != b"chunked"):
-            raise self._no(
-                400, "The request's transfer-encoding must be 'chunked' and its version HTTP/1.1.", "invalid_request"
-            )
-        expect = notable.get(b"expect")
-        if expect is not None and expect.lower() != b"100-continue":
-            raise self._no(417, "The only expectation that can be met is '100-continue'.", "expectation_failed")
-
-    def _target(self) -> _Target:
-        """Path (decoded), path (raw) and query of the request's URL."""
-        try:
-            parts = httptools.parse_url(self._url)
-            raw_path: bytes = parts.path or b"/"
-            path = raw_path.decode("ascii")
-        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
-            raise self._no(400, "The request's target is not a valid URL path.", "invalid_request") from None
-        target = (unquote(path) if "%" in path else path, raw_path, parts.query or b"")
-        if len(_TARGETS) < _MOST_TARGETS:
-            _TARGETS[self._url] = target
-        return target
 
     def _without_upgrade(self, rest: bytes) -> None:
         """Take a request that offers an upgrade as the plain one that it also is (RFC 9110, 7.8).
@@ -415,24 +377,18 @@ class HttpProtocol(asyncio.Protocol):
         The parser stops after the head of such a request, so another one is given the head without the offer.
         """
         if not self._upgrade:
-            self.refuse(_Refusal(400, "The request is not valid HTTP.", "invalid_http"))
+            self.refuse(Refusal(400, "The request is not valid HTTP.", "invalid_http"))
             return
         self._upgrade = False
         method: bytes = self._parser.get_method()
+        version = self._parser.get_http_version().encode()
         if method == b"CONNECT":
-            self.refuse(_Refusal(405, "The method CONNECT is not allowed here.", "method_not_allowed"))
+            self.refuse(Refusal(405, "The method CONNECT is not allowed here.", "method_not_allowed"))
             return
         kept = [each for each in self._headers if each[0] not in (b"connection", b"upgrade", b"http2-settings")]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(method + b" " + self._url + b" HTTP/1.1\r\n" + head_bytes(kept) + b"\r\n" + rest)
-
-
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
-_TARGETS: dict[bytes, _Target] = {}
-
-
-def _too_large(most: int) -> _Refusal:
-    return _Refusal(431, f"The request's line and headers are larger than {most} bytes.", "headers_too_large")
+        line = b"%b %b HTTP/%b\r\n" % (method, self._url, version)
+        self.data_received(line + head_bytes(kept) + b"\r\n" + rest)
 
 
 def _address(value: Any) -> tuple[str, int] | None:

@@ -17,7 +17,7 @@ __all__ = ["COMMAND", "OnTerminal", "on_terminal", "run", "started", "until"]
 
 COMMAND = [sys.executable, "-W", "error", "-m", "ipfs_accelerate_py"]
 #: Seconds that nothing here should come near.
-LONG = 30.0
+LONG = 120.0
 _SEQUENCES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
 
 

@@ -246,6 +246,24 @@ def test_tools_that_the_model_asks_for(configured: SimulatorThread, invoke: Invo
         assert result.stdout.endswith("})\n")
 
 
+def test_reasoning_on_request(configured: SimulatorThread, invoke: Invoke) -> None:
+    message = {"role": "assistant", "content": "42", "reasoning_content": "Six times seven."}
+    details = {"prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 4}}
+    answer = {
+        "object": "chat.completion",
+        "model": "deep",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, **details},
+    }
+    configured.always(Fault.status(200, body=json.dumps(answer)))
+    result = invoke(*CHAT, "--no-stream", "--show-reasoning", "--show-usage", "Hello")
+    assert result.stdout == "42\n"
+    thought, usage = result.stderr.splitlines()
+    assert thought == "Six times seven."
+    assert usage.startswith("9 tokens in, 5 out, 3 cached, 4 of reasoning, ")
+    assert invoke(*CHAT, "--no-stream", "Hello").stderr == ""
+
+
 def test_a_terminal_is_not_driven_by_the_answer(home: Path) -> None:
     with SimulatorThread("openai", reply="red \x1b[31m alert \x1b]0;title\x07") as sim:
         arguments = ("chat", "-m", "m", "--base-url", sim.url, "Hello")

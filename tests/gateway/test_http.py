@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from ipfs_accelerate_py.simulator import Fault
+
 from .support import CHAT, STREAM, Setup, ask, connect, error_of, nothing_held, request, running, until
 
 BODY = json.dumps(CHAT).encode()
@@ -124,6 +126,18 @@ async def test_a_client_that_does_not_read_is_dropped() -> None:
     assert setup.sim.requests[0].aborted_by_client
 
 
+async def test_a_client_that_reads_slowly_gets_everything() -> None:
+    sim = {"reply": "word " * 20_000, "tokens": 20_000}
+    async with running(sim=sim) as setup, connect(setup.gateway) as client:
+        client.sock.setsockopt(1, 8, 8192)  # SO_RCVBUF
+        await client.send(request(STREAM, content_type="application/json"))
+        await until(lambda: setup.gateway.app.metrics.streams == 1)
+        await asyncio.sleep(0.1)
+        got = await client.receive()
+        assert len(got.tokens) == 20_000
+        assert got.events[-1] == "[DONE]"
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "param"),
     [
@@ -233,6 +247,18 @@ async def test_requests_sent_ahead_are_answered_in_order(setup: Setup) -> None:
         b"200",
         b"400",
     ]
+
+
+async def test_a_body_that_comes_while_another_request_is_answered(setup: Setup) -> None:
+    """Reading is paused while one waits its turn; then the rest of it is read."""
+    setup.sim.script(Fault.latency(seconds=0.05))
+    one, two = (request({**CHAT, "user": name}, content_type="application/json") for name in ("one", "two"))
+    async with connect(setup.gateway) as client:
+        await client.send(one + two[:-20])
+        assert (await client.receive()).status == 200
+        await client.send(two[-20:])
+        assert (await client.receive()).status == 200
+    assert [each.body["user"] for each in setup.sim.requests] == ["one", "two"]
 
 
 async def test_rubbish_behind_a_request_does_not_spoil_its_answer(setup: Setup) -> None:
