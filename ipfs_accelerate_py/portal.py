@@ -64,7 +64,7 @@ class Portal:
         An interrupted wait (Ctrl-C) cancels the call. Raises `ConfigurationError` from the portal's own thread, which
         would wait for itself for ever.
         """
-        self._check()
+        self.check()
         exchange = _Exchange[T](self, function, args, kwargs)
         self.loop.call_soon_threadsafe(exchange.start)
         return exchange.wait()
@@ -87,7 +87,7 @@ class Portal:
         May be called from any thread. Gives a function that cancels the call; harmless when it is over.
         """
         if self._closed:
-            self._check()
+            self.check()
         submission = _Submission(self, future, function, args, kwargs)
         self.loop.call_soon_threadsafe(submission.start)
         return submission.cancel
@@ -109,7 +109,8 @@ class Portal:
         """What a caller is told whose call was cancelled under it."""
         return ConfigurationError(_SHUTTING_DOWN) if self._closed else asyncio.CancelledError()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `ConfigurationError` where waiting on the portal could never end: on its own thread, or after its end."""
         if threading.get_ident() == self._thread.ident:
             raise ConfigurationError(
                 "a synchronous client was called from the event loop that serves it and would wait for itself "
@@ -282,7 +283,7 @@ class PumpedStream(Generic[T]):
         self._space: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._local: deque[T] = deque()
-        portal._check()
+        portal.check()
         portal.loop.call_soon_threadsafe(self._start)
 
     def __iter__(self) -> PumpedStream[T]:
@@ -293,7 +294,7 @@ class PumpedStream(Generic[T]):
         if local:
             return local.popleft()
         if threading.get_ident() == self._portal._thread.ident:
-            self._portal._check()
+            self._portal.check()
         if self._fork != forks.generation():
             raise ConfigurationError("this stream was begun before a fork, and its answer goes to the parent process")
         with self._condition:

@@ -39,7 +39,7 @@ class Pending(Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         if not self.done():
-            self._portal._check()  # waiting on the loop's own thread would be waiting for ever
+            self._portal.check()  # waiting on the loop's own thread would be waiting for ever
         return super().result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:

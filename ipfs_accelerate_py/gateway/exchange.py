@@ -86,7 +86,7 @@ class Exchange:
         protocol = self._protocol
         try:
             await protocol.app(self.scope, self.receive, self.send)
-            if not self._done and not self._left:
+            if not self._done and not self._left and not protocol.transport.is_closing():
                 raise RuntimeError("the application returned before its answer was complete")
         except asyncio.CancelledError:
             self._broken_off()

@@ -134,7 +134,7 @@ async def test_a_client_that_reads_slowly_gets_everything() -> None:
         await until(lambda: setup.gateway.app.metrics.streams == 1)
         await asyncio.sleep(0.1)
         got = await client.receive()
-        assert len(got.tokens) == 20_000
+        assert len(got.tokens) >= 20_000
         assert got.events[-1] == "[DONE]"
 
 
