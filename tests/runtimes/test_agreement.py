@@ -113,7 +113,7 @@ def test_shortened_and_raw_vectors(minilm: Path, load: Any, reference: Any) -> N
 def test_every_pooling_mode_padded_on_either_side_with_and_without_prompt(
     transformer_folder: Any, tmp_path: Path, load: Any, reference: Any, kind: str, mode: Any, include_prompt: bool
 ) -> None:
-    from sentence_transformers.models import Pooling
+    from sentence_transformers.sentence_transformer.modules import Pooling
 
     pooling = Pooling(tiny.SIZE, pooling_mode=mode, include_prompt=include_prompt)
     prompts = {"query": "query : ", "default": "passage : "}
@@ -132,7 +132,7 @@ def test_every_pooling_mode_padded_on_either_side_with_and_without_prompt(
 def test_other_families(
     transformer_folder: Any, tmp_path: Path, load: Any, reference: Any, kind: str, mode: str
 ) -> None:
-    from sentence_transformers.models import Normalize, Pooling
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
     folder = tiny.modern(transformer_folder(kind), tmp_path, Pooling(tiny.SIZE, mode), Normalize())
     # What is longer than RoBERTa's table of positions makes sentence-transformers itself fail: see below.
@@ -179,7 +179,7 @@ def test_dense_layers(
 ) -> None:
     import torch
     from safetensors.torch import load_file
-    from sentence_transformers.models import Dense, Normalize, Pooling
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 
     torch.manual_seed(3)
     chain = [

@@ -134,7 +134,7 @@ def test_an_encoder_decoder(transformer_folder: Any, tmp_path: Path, load: Any) 
 
 def test_parts_that_do_not_fit_together(transformer_folder: Any, tmp_path: Path, load: Any) -> None:
     pytest.importorskip("sentence_transformers")
-    from sentence_transformers.models import Dense, Pooling
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling
 
     folder = tiny.modern(transformer_folder("bert"), tmp_path / "mini", Pooling(32), Dense(20, 8))
     assert "its parts do not fit" in refused(folder, load)

@@ -104,7 +104,7 @@ def legacy(source: Path, folder: Path, *, pooling: dict[str, Any], **files: dict
 def modern(source: Path, folder: Path, *modules: Any, **settings: Any) -> Path:
     """A folder as the installed sentence-transformers writes it: ``modules`` after the transformer in ``source``."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Transformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
 
     chain = [Transformer(str(source)), *modules]
     SentenceTransformer(modules=chain, device="cpu", **settings).save(str(folder), create_model_card=False)
