@@ -39,10 +39,12 @@ test: $(VENV)/.dev ## every check and every test, from nothing   [ARGS="-k break
 	exit $$status
 
 check: $(VENV)/.dev ## formatting, lint, types, layers; no tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	@status=0; \
+	for each in "ruff format --check ." "ruff check ." "mypy" "lint-imports --no-logo"; do \
+	    echo "== $$each"; \
+	    $(BIN)/$$each || status=1; \
+	done; \
+	exit $$status
 
 dev: $(VENV)/.dev ## set up .venv for development
 	@tools/promtool.sh

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -320,6 +316,16 @@ def test_a_client_that_was_closed_may_be_used_again(sim: SimulatorThread) -> Non
         assert held(client) == {}
 
 
+def test_a_stream_read_after_its_client_was_closed_ends(sim: SimulatorThread) -> None:
+    with Client("openai", base_url=sim.url, api_key="sk-test", idle_timeout=3, **QUICK) as client:
+        stream = client.stream("silent", "x")
+        next(stream)
+    began = time.monotonic()
+    with pytest.raises(AccelerateError):
+        list(stream)
+    assert time.monotonic() - began < 2
+
+
 def test_clients_that_are_forgotten_leave_nothing_open(sim: SimulatorThread) -> None:
     before = sim.open_connections
     for _ in range(5):
@@ -398,109 +404,3 @@ def test_many_threads_among_faults(sim: SimulatorThread) -> None:
     while (sim.in_flight or sim.open_connections) and time.monotonic() < until:
         time.sleep(0.005)
     assert (sim.in_flight, sim.open_connections) == (0, 0)
-
-
-# --- programs ----------------------------------------------------------------------------------------------------
-
-
-def run(name: str, sim: SimulatorThread, *, patience: float = 10.0) -> tuple[list[str], float]:
-    """Run one of the programs; the lines it printed, and the seconds from its last line to its end."""
-    environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": _path()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.scripts_for_sync", name, sim.url],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    killer = threading.Timer(patience, process.kill)
-    killer.start()
-    try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        lines, last = [], time.monotonic()
-        for line in process.stdout:
-            lines.append(line.strip())
-            last = time.monotonic()
-        code = process.wait()
-        ended = time.monotonic() - last
-        errors = process.stderr.read()
-        process.stdout.close()
-        process.stderr.close()
-    finally:
-        killer.cancel()
-        killer.join()
-    assert code == 0, f"{name} ended with {code}: {lines} {errors}"
-    assert errors == "", errors
-    return lines, ended
-
-
-def _path() -> str:
-    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-
-
-def test_ctrl_c_cancels_the_call(sim: SimulatorThread) -> None:
-    lines, _ = run("interrupted", sim)
-    assert lines == ["interrupted", "active 0", "next True"]
-
-
-def test_ctrl_c_cancels_a_stream(sim: SimulatorThread) -> None:
-    lines, _ = run("interrupted_stream", sim)
-    assert lines == ["interrupted", "active 0"]
-
-
-def test_a_fork_harms_neither_side(sim: SimulatorThread) -> None:
-    lines, _ = run("forked", sim)
-    assert lines.count("slow True") == 3, lines
-    rest = [line for line in lines if line != "slow True"]
-    assert rest == [
-        "child True",
-        "child streams True",
-        "child done",
-        "status 0",
-        "parent True",
-        "active 0",
-    ]
-
-
-def test_a_forked_childs_threads_may_all_begin_at_once(sim: SimulatorThread) -> None:
-    lines, _ = run("forked_threads", sim)
-    assert lines == ["child failures []", "child requests 16", "parent True"]
-
-
-def test_a_parents_stream_does_not_hang_the_child(sim: SimulatorThread) -> None:
-    lines, _ = run("forked_stream", sim)
-    assert "child hung" not in lines
-    assert "child ended" not in lines, "the child took half an answer for the whole"
-    assert lines[-1] == "parent True"
-
-
-@pytest.mark.parametrize("name", ["leaves_streams_open", "leaves_a_thread_waiting", "never_called"])
-def test_a_program_ends_promptly_whatever_is_open(sim: SimulatorThread, name: str) -> None:
-    lines, ended = run(name, sim)
-    assert lines == ["leaving"]
-    assert ended < 2
-    until = time.monotonic() + 1
-    while sim.in_flight and time.monotonic() < until:
-        time.sleep(0.005)
-    assert sim.in_flight == 0
-
-
-def test_a_call_made_at_exit_ends(sim: SimulatorThread) -> None:
-    lines, ended = run("called_at_exit", sim)
-    assert lines[0] == "leaving"
-    assert lines[1] in ("late True", "late ConfigurationError")
-    assert ended < 2
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="POSIX only")
-def test_importing_starts_no_thread_and_loads_no_http_library() -> None:
-    code = (
-        "import sys, threading, ipfs_accelerate_py\n"
-        "assert threading.active_count() == 1\n"
-        "assert 'aiohttp' not in sys.modules\n"
-        "c = ipfs_accelerate_py.Client('openai', api_key='sk-test')\n"
-        "assert threading.active_count() == 1\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": _path()}, check=True)

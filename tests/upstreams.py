@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ipfs_accelerate_py import AsyncClient, Client
-from ipfs_accelerate_py.transport import AiohttpTransport
+from ipfs_accelerate_py.transport import AiohttpTransport, HttpRequest, Limits
 
 #: Settings under which nothing sleeps long.
 QUICK: dict[str, Any] = {"initial_retry_delay": 0.005, "max_retry_delay": 0.2, "circuit_failure_threshold": 1000}
@@ -203,3 +203,27 @@ async def client_of(url: str, **settings: Any) -> AsyncIterator[AsyncClient]:
     """A client that is quick about everything, and closed at the end."""
     async with AsyncClient("openai", base_url=url, **{"api_key": "sk-test", **QUICK, **settings}) as client:
         yield client
+
+
+# --- the transport by itself ---------------------------------------------------------------------------------------
+
+BODY = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+
+
+def post(url: str, body: bytes | None = BODY, /, **headers: str) -> HttpRequest:
+    return HttpRequest("POST", url + "/chat/completions", headers, body)
+
+
+@contextlib.asynccontextmanager
+async def opened(**options: Any) -> Any:
+    transport = AiohttpTransport(**options)
+    try:
+        yield transport
+        assert transport.open_connections == 0
+    finally:
+        await transport.aclose()
+
+
+async def fetch(transport: AiohttpTransport, url: str, limits: Limits | None = None, **headers: str) -> bytes:
+    response = await transport.send(post(url, **headers), limits or Limits())
+    return await response.read()

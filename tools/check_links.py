@@ -6,7 +6,6 @@ python tools/check_links.py
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,10 +18,9 @@ _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    """The Markdown files that are, or will be, under version control."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [ROOT / name for name in names if (ROOT / name).exists()]
+    """The Markdown files of this checkout; not those of caches and environments, whose folders begin with a dot."""
+    found = (path for path in ROOT.rglob("*.md") if not path.is_relative_to(ROOT / "build"))
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
 
 
 def anchors(page: Path) -> set[str]:

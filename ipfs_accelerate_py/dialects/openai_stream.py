@@ -309,7 +309,7 @@ class ResponseStreamDecoder(_SSEStream):
             self._completed(part(raw.get("response")), chunk)
         elif kind == "response.failed":
             raise error_from_body(part(raw.get("response")))
-        elif kind == "error" or "error" in raw:
+        elif kind == "error" or raw.get("error"):
             raise error_from_body(raw)
         if chunk.text or chunk.reasoning or chunk.refusal or chunk.tool_calls:
             self.content_seen = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import os
 from collections.abc import Iterator
@@ -45,8 +44,7 @@ def _served(table: ModelTable) -> Iterator[str]:
     local = table.local
     others = [name for name in table.names() if name not in local]
     if local:
-        missing = importlib.util.find_spec("torch") is None
-        hint = ' (to load one: pip install "ipfs-accelerate-py[local]")' if missing else ""
+        hint = "" if table.can_load else ' (to load one: pip install "ipfs-accelerate-py[local]")'
         yield f"  models on this machine: {_list(local)}{hint}"
     if others:
         yield f"  models: {_list(others)}"

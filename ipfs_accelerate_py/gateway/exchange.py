@@ -99,7 +99,8 @@ class Exchange:
             else:
                 await self._internal_error()
         finally:
-            task, self._task = self._task, None  # which holds this object, too
+            task, self._task = self._task, None
+            self.scope = {}  # it holds this object by `on_disconnect`, and so neither would go without the collector
             assert task is not None
             protocol.tasks.discard(task)
 
@@ -221,13 +222,15 @@ class Exchange:
         self._remaining = length
         self._head = b"".join(lines)
         if length is None:
-            # Who sends a stream may take its time for the first piece, and the client is to know that it has begun.
-            self._flush_head()
+            # It goes with the first piece of the body. Who sends a stream may take its time for that one, and the
+            # client is to know that the answer has begun.
+            self._protocol.loop.call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
-        self.started = True
         head, self._head = self._head, b""
-        self._protocol.transport.write(head)
+        if head and not self._left and not self._protocol.transport.is_closing():
+            self.started = True
+            self._protocol.transport.write(head)
 
     def _send_body(self, body: bytes, more: bool) -> None:
         if self._done or not (self.started or self._head):

@@ -7,6 +7,7 @@ backend all of whose models are served; and last, the bare name of a model that 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -98,8 +99,12 @@ class ModelTable:
         self.local: list[str] = [name for name, target in self._targets.items() if target.backend.local is not None]
         if config.local or "local" in self.whole:
             self._add_local()
+        #: Whether what loads models is installed.
+        self.can_load = importlib.util.find_spec("torch") is not None
         #: Local models to load at the start.
-        self.preloaded = config.preload if config.preload is not None else tuple(self.local[:1])
+        self.preloaded = config.preload or ()
+        if config.preload is None and self.can_load:
+            self.preloaded = tuple(self.local[:1])
 
     def _open(self, entry: BackendEntry) -> Backend:
         keys = None if entry.keys is None else tuple(sorted(entry.keys.items(), key=lambda item: item[0]))

@@ -22,7 +22,7 @@ from ipfs_accelerate_py.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from ipfs_accelerate_py.pipeline.ratelimit import Bucket, estimate_tokens, learn
+from ipfs_accelerate_py.pipeline.ratelimit import Rates, Reservation
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Call, Handler, RateLimits, Reply, Usage
 
@@ -43,15 +43,13 @@ class Key:
         "failures",
         "header",
         "last_used",
-        "limits",
         "max_concurrent",
         "name",
         "quarantine_error",
         "quarantined_until",
-        "request_bucket",
+        "rates",
         "requests",
         "secret",
-        "token_bucket",
         "tokens",
     )
 
@@ -68,9 +66,7 @@ class Key:
         self.blocked_until = 0.0
         self.quarantined_until = 0.0
         self.quarantine_error: BackendError | None = None
-        self.limits: tuple[float | None, float | None] = (None, None)  # the settings its buckets were made from
-        self.request_bucket: Bucket | None = None
-        self.token_bucket: Bucket | None = None
+        self.rates = Rates()
 
     def __repr__(self) -> str:
         return f"Key({self.name!r}, active={self.active})"
@@ -81,15 +77,12 @@ class Lease(msgspec.Struct):
 
     key: Key
     pool: KeyPool
-    reserved: float = 0.0
+    reservation: Reservation
     settled: bool = False
-    counted: bool = False
 
     def observe(self, limits: RateLimits) -> None:
-        """Take over what the provider's headers say of this key."""
-        # The provider's count has this call in it already, so nothing of the reservation is to be given back.
-        self.counted = self.counted or limits.tokens_remaining is not None
-        self.pool.observe(self.key, limits)
+        """Take over what the provider's headers say of this key and model."""
+        self.pool.observe(self, limits)
 
 
 class KeyPool:
@@ -168,13 +161,11 @@ class KeyPool:
         After a refused key that is any other in service: admission waits for it. After a limited one it must be free
         at once, or backing off is the better manners.
         """
-        if not error.rotate:
-            return False
         used = None if call.lease is None else call.lease.key
         now = self._clock()
         return any(
             key is not used and not self._rests(key, now) and (not error.retryable or self._wait(key, call, now) <= 0)
-            for key in self._candidates(call)
+            for key in self._keys.values()
         )
 
     def release(self, lease: Lease, usage: Usage | None, error: BaseException | None) -> None:
@@ -187,11 +178,7 @@ class KeyPool:
         key.active -= 1
         used = usage.total_tokens if usage is not None and usage.reported else None
         key.tokens += used or 0
-        if lease.reserved and key.token_bucket is not None and not lease.counted:
-            if used is not None:
-                key.token_bucket.give_back(lease.reserved - used, now)
-            elif error is not None:
-                key.token_bucket.give_back(lease.reserved, now)
+        key.rates.settle(lease.reservation, 0 if used is None and error is not None else used, now)
         if isinstance(error, BackendError):
             key.failures += 1
             self._judge(key, error, now)
@@ -205,24 +192,11 @@ class KeyPool:
         now = self._clock()
         key.active -= 1
         key.requests -= 1
-        if key.request_bucket is not None:
-            key.request_bucket.give_back(1, now)
-        if key.token_bucket is not None:
-            key.token_bucket.give_back(lease.reserved, now)
+        key.rates.cancel(lease.reservation, now)
 
-    def observe(self, key: Key, limits: RateLimits) -> None:
+    def observe(self, lease: Lease, limits: RateLimits) -> None:
         """Correct a key's buckets by the provider's own count."""
-        now = self._clock()
-        request = (limits.requests_limit, limits.requests_remaining, limits.requests_reset)
-        if key.request_bucket is not None:
-            key.request_bucket.follow(*request, now)
-        else:
-            key.request_bucket = learn(*request, now)
-        token = (limits.tokens_limit, limits.tokens_remaining, limits.tokens_reset)
-        if key.token_bucket is not None:
-            key.token_bucket.follow(*token, now)
-        else:
-            key.token_bucket = learn(*token, now)
+        lease.key.rates.observe(lease.reservation, limits, self._clock())
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """By name of key: requests, failures, tokens, active, and why it rests, if it does. Never a value."""
@@ -261,31 +235,7 @@ class KeyPool:
             return key.blocked_until - now
         if key.max_concurrent is not None and key.active >= key.max_concurrent:
             return math.inf
-        settings = self._settings
-        wait = 0.0
-        limits = (settings.requests_per_minute, settings.tokens_per_minute)
-        if limits != key.limits:
-            self._set_limits(key, limits, now)
-        if key.request_bucket is not None:
-            wait = key.request_bucket.wait(1, now)
-        if key.token_bucket is not None:
-            if not call.cost:
-                call.cost = estimate_tokens(call)
-            wait = max(wait, key.token_bucket.wait(call.cost, now))
-        return wait
-
-    def _set_limits(self, key: Key, limits: tuple[float | None, float | None], now: float) -> None:
-        """Give a key the buckets of the settings as they are now; what has been used of the old ones stays used."""
-        for index, name in enumerate(("request_bucket", "token_bucket")):
-            amount, before = limits[index], key.limits[index]
-            if amount == before:
-                continue
-            old: Bucket | None = getattr(key, name)
-            made = None if amount is None else Bucket.per_minute(amount, now)
-            if made is not None and old is not None:
-                made.take(old.capacity - old.level(now), now)
-            setattr(key, name, made)
-        key.limits = limits
+        return key.rates.wait(call, self._settings, now)
 
     def _rests(self, key: Key, now: float) -> bool:
         # A lone key is never locked away: its owner may be mending the account, and there is nothing to turn to.
@@ -301,13 +251,7 @@ class KeyPool:
         key.requests += 1
         # Calls of the same instant must still rotate, so the mark is a little later than any other key's.
         key.last_used = now if now > key.last_used else key.last_used + 1e-9
-        reserved = 0.0
-        if key.request_bucket is not None:
-            key.request_bucket.take(1, now)
-        if key.token_bucket is not None:
-            reserved = float(call.cost)
-            key.token_bucket.take(reserved, now)
-        return Lease(key, self, reserved)
+        return Lease(key, self, key.rates.reserve(call, now))
 
     # --- judging -------------------------------------------------------------------------------------------------
 

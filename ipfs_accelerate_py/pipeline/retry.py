@@ -52,29 +52,32 @@ class RetryPolicy:
     async def __call__(self, call: Call) -> Reply:
         retries = 0
         last: BackendError | None = None
-        while True:
-            began = self._clock()
-            try:
-                reply = await self._inner(call)
-            except BackendError as error:
-                self._note(call, began, error)
-                error.attempts = retries + 1
-                delay = self._delay(call, error, retries)
-                if delay is None:
+        try:
+            while True:
+                began = self._clock()
+                try:
+                    reply = await self._inner(call)
+                except BackendError as error:
+                    self._note(call, began, error)
+                    error.attempts = retries + 1
+                    delay = self._delay(call, error, retries)
+                    if delay is None:
+                        raise
+                    last = error
+                except (AdmissionError, ConfigurationError):
+                    # The breaker that our own failures opened, a queue filled or a key removed meanwhile: what the
+                    # caller should hear of is the failure that the retry was for.
+                    if last is not None:
+                        raise last from None
                     raise
-                last = error
-            except (AdmissionError, ConfigurationError):
-                # The breaker that our own failures opened, a queue filled or a key removed meanwhile: what the caller
-                # should hear of is the failure that the retry was for.
-                if last is not None:
-                    raise last from None
-                raise
-            else:
-                reply.attempts = retries + 1
-                return reply
-            retries += 1
-            if delay > 0:
-                await self._sleep(delay)
+                else:
+                    reply.attempts = retries + 1
+                    return reply
+                retries += 1
+                if delay > 0:
+                    await self._sleep(delay)
+        finally:
+            last = None  # an error holds its traceback, and that this frame: do not keep each other alive
 
     def _delay(self, call: Call, error: BackendError, retries: int) -> float | None:
         """Seconds to wait before the next attempt, or None to give up."""
@@ -82,7 +85,7 @@ class RetryPolicy:
         if retries >= settings.max_retries:
             return None
         told_not_to = not error.__dict__.get("retryable", True)  # x-should-retry: false holds for every key
-        if call.key_name is None and not told_not_to and self._can_rotate(call, error):
+        if call.key_name is None and not told_not_to and error.rotate and self._can_rotate(call, error):
             return 0.0
         if not error.retryable:
             return None

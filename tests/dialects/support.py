@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ipfs_accelerate_py.dialects.base import StreamDecoder
+from ipfs_accelerate_py.dialects.openai import OpenAIDialect
 from ipfs_accelerate_py.types import (
     Call,
     ChatRequest,
@@ -15,6 +17,7 @@ from ipfs_accelerate_py.types import (
     ModelsRequest,
     Operation,
     RawRequest,
+    Reply,
     ResponseRequest,
 )
 
@@ -81,3 +84,75 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     if isinstance(value, dict):
         return {name: replaced(inner, tuple(rest), new) if name == key else inner for name, inner in value.items()}
     return [replaced(inner, tuple(rest), new) if at == key else inner for at, inner in enumerate(value)]
+
+
+def read(call: Call, answer: Any) -> Reply:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return OpenAIDialect().decode(call, body)
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "model": "gpt-4o-2024",
+        "choices": [{"index": 0, "message": {"role": "assistant", **fields}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+    }
+
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+
+
+def decoder(call: Call | None = None) -> StreamDecoder:
+    return OpenAIDialect().stream_decoder(call or chat(stream=True))
+
+
+def play(data: bytes, call: Call | None = None, pieces: int = 0) -> tuple[list[Chunk], StreamDecoder]:
+    """Feed it, in pieces of so many bytes where given, and end it."""
+    made = decoder(call)
+    found: list[Chunk] = []
+    step = pieces or max(1, len(data))
+    for at in range(0, len(data), step):
+        found += made.feed(data[at : at + step])
+    made.end()
+    return found, made
+
+
+WHOLE = sse(
+    chunk(delta={"role": "assistant", "content": ""}),
+    chunk("Hel"),
+    chunk("lo é世界😀"),
+    chunk(finish="stop"),
+    {**chunk(), "choices": [], "usage": USAGE},
+)
+
+
+EVENTS: list[dict[str, Any]] = [
+    {"type": "response.created", "response": {"id": "resp_1", "model": "gpt-4o", "status": "in_progress"}},
+    {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}},
+    {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+    {"type": "response.output_text.delta", "output_index": 1, "delta": "Hel"},
+    {"type": "response.output_text.delta", "output_index": 1, "delta": "lo"},
+    {"type": "response.output_text.done", "output_index": 1, "text": "Hello"},
+    {
+        "type": "response.output_item.added",
+        "output_index": 2,
+        "item": {"type": "function_call", "call_id": "c1", "name": "f"},
+    },
+    {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": '{"x":'},
+    {
+        "type": "response.output_item.added",
+        "output_index": 3,
+        "item": {"type": "function_call", "call_id": "c2", "name": "g"},
+    },
+    {"type": "response.function_call_arguments.delta", "output_index": 3, "delta": "{}"},
+    {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": "1}"},
+]
+COMPLETED = {
+    "type": "response.completed",
+    "response": {
+        "status": "completed",
+        "model": "gpt-4o-2024",
+        "usage": {"input_tokens": 5, "output_tokens": 6, "output_tokens_details": {"reasoning_tokens": 1}},
+    },
+}

@@ -9,39 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfs_accelerate_py.dialects.base import StreamDecoder
-from ipfs_accelerate_py.dialects.openai import OpenAIDialect
 from ipfs_accelerate_py.errors import AccelerateError, ProtocolError, RateLimited, ServerError, StreamCut
 from ipfs_accelerate_py.stream import Collector
-from ipfs_accelerate_py.types import Call, Chunk, Usage
+from ipfs_accelerate_py.types import Usage
 
-from .support import chat, chunk, completion, places, replaced, response, sse, text_of
-from .test_openai_answers import json_values
-
-USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
-
-
-def decoder(call: Call | None = None) -> StreamDecoder:
-    return OpenAIDialect().stream_decoder(call or chat(stream=True))
-
-
-def play(data: bytes, call: Call | None = None, pieces: int = 0) -> tuple[list[Chunk], StreamDecoder]:
-    """Feed it, in pieces of so many bytes where given, and end it."""
-    made = decoder(call)
-    found: list[Chunk] = []
-    step = pieces or max(1, len(data))
-    for at in range(0, len(data), step):
-        found += made.feed(data[at : at + step])
-    made.end()
-    return found, made
-
-
-WHOLE = sse(
-    chunk(delta={"role": "assistant", "content": ""}),
-    chunk("Hel"),
-    chunk("lo é世界😀"),
-    chunk(finish="stop"),
-    {**chunk(), "choices": [], "usage": USAGE},
+from .support import (
+    USAGE,
+    WHOLE,
+    chat,
+    chunk,
+    completion,
+    decoder,
+    play,
+    sse,
+    text_of,
 )
 
 
@@ -298,188 +279,3 @@ def test_any_bytes_at_all(data: bytes) -> None:
     except AccelerateError:
         return
     raise AssertionError("that was no whole answer")
-
-
-# --- the Responses API -------------------------------------------------------------------------------------------
-
-EVENTS: list[dict[str, Any]] = [
-    {"type": "response.created", "response": {"id": "resp_1", "model": "gpt-4o", "status": "in_progress"}},
-    {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}},
-    {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
-    {"type": "response.output_text.delta", "output_index": 1, "delta": "Hel"},
-    {"type": "response.output_text.delta", "output_index": 1, "delta": "lo"},
-    {"type": "response.output_text.done", "output_index": 1, "text": "Hello"},
-    {
-        "type": "response.output_item.added",
-        "output_index": 2,
-        "item": {"type": "function_call", "call_id": "c1", "name": "f"},
-    },
-    {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": '{"x":'},
-    {
-        "type": "response.output_item.added",
-        "output_index": 3,
-        "item": {"type": "function_call", "call_id": "c2", "name": "g"},
-    },
-    {"type": "response.function_call_arguments.delta", "output_index": 3, "delta": "{}"},
-    {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": "1}"},
-]
-COMPLETED = {
-    "type": "response.completed",
-    "response": {
-        "status": "completed",
-        "model": "gpt-4o-2024",
-        "usage": {"input_tokens": 5, "output_tokens": 6, "output_tokens_details": {"reasoning_tokens": 1}},
-    },
-}
-
-
-CHAT_EVENTS: list[dict[str, Any]] = [
-    chunk(delta={"role": "assistant", "content": ""}),
-    chunk("Hel", system_fingerprint=None),
-    chunk(delta={"reasoning_content": "hm", "refusal": None}),
-    chunk(
-        delta={
-            "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
-        }
-    ),
-    chunk(finish="stop", usage=USAGE),
-]
-TEXT_EVENTS: list[dict[str, Any]] = [
-    {"model": "m", "choices": [{"index": 0, "text": "Once", "finish_reason": None}]},
-    {"model": "m", "choices": [{"index": 0, "text": "", "finish_reason": "stop"}], "usage": USAGE},
-]
-STREAMS = [
-    (chat(stream=True), CHAT_EVENTS),
-    (completion(stream=True), TEXT_EVENTS),
-    (response(stream=True), [*EVENTS, COMPLETED]),
-]
-EVERYWHERE = [(call, events, path) for call, events in STREAMS for path in places(events)]
-
-
-@given(json_values, st.sampled_from(EVERYWHERE), st.booleans())
-def test_whatever_an_event_holds_the_caller_gets_chunks_or_an_error_of_ours(
-    value: Any, place: tuple[Call, list[Any], tuple[Any, ...]], done: bool
-) -> None:
-    call, events, path = place
-    try:
-        chunks, made = play(sse(*replaced(events, path, value), done=done), call)
-    except AccelerateError:
-        return
-    assert made.complete
-    assert isinstance(made.model, str)
-    assert made.finish_reason is None or isinstance(made.finish_reason, str)
-    assert made.usage.total_tokens >= 0
-    for each in chunks:
-        assert isinstance(each.text + each.reasoning + each.refusal + each.model + each.event, str)
-        assert isinstance(each.index, int)
-        assert each.finish_reason is None or isinstance(each.finish_reason, str)
-        assert all(isinstance(tool.arguments + tool.name + tool.id, str) for tool in each.tool_calls)
-        assert all(isinstance(tool.index, int) for tool in each.tool_calls)
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_a_response_as_events(named: bool) -> None:
-    events = [*EVENTS, COMPLETED]
-    data = b"".join(
-        (f"event: {event['type']}\n" if named else "").encode() + b"data: " + json.dumps(event).encode() + b"\n\n"
-        for event in events
-    )
-    chunks, made = play(data, response(stream=True))
-    collector = Collector()
-    for each in chunks:
-        collector.add(each)
-    reply = collector.reply()
-    assert (reply.text, reply.reasoning, reply.finish_reason, reply.model) == (
-        "Hello",
-        "hm",
-        "tool_calls",
-        "gpt-4o-2024",
-    )
-    assert [(call.id, call.name, call.arguments) for call in reply.tool_calls] == [
-        ("c1", "f", '{"x":1}'),
-        ("c2", "g", "{}"),
-    ]
-    assert made.usage == Usage(5, 6, reasoning_tokens=1, reported=True)
-    assert [each.event for each in chunks] == [event["type"] for event in events]
-
-
-def test_a_response_that_never_completes_is_not_whole() -> None:
-    made = decoder(response(stream=True))
-    made.feed(sse(*EVENTS, done=False))
-    with pytest.raises(StreamCut):
-        made.end()
-
-
-def test_a_terminator_of_another_format_does_not_complete_a_response() -> None:
-    """Proxies add ``[DONE]`` to whatever they forward, also to what was cut."""
-    made = decoder(response(stream=True))
-    with pytest.raises(AccelerateError):
-        made.feed(sse(*EVENTS, done=True))
-        made.end()
-
-
-def test_responses_that_fail_or_are_incomplete() -> None:
-    failed = {
-        "type": "response.failed",
-        "response": {"status": "failed", "error": {"code": "server_error", "message": "boom"}},
-    }
-    with pytest.raises(ServerError, match="boom"):
-        play(sse(*EVENTS, failed, done=False), response(stream=True))
-    with pytest.raises(ServerError, match="boom"):
-        play(sse({"type": "error", "code": "server_error", "message": "boom"}, done=False), response(stream=True))
-    cut = {
-        "type": "response.incomplete",
-        "response": {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
-    }
-    _, made = play(sse(*EVENTS, cut, done=False), response(stream=True))
-    assert made.finish_reason == "length"
-
-
-# --- forwarding --------------------------------------------------------------------------------------------------
-
-
-def forward(data: bytes, pieces: int, *, hide_usage: bool = False) -> tuple[bytes, StreamDecoder]:
-    made = decoder()
-    out = b""
-    for at in range(0, len(data), pieces):
-        out += b"".join(made.forward(data[at : at + pieces], hide_usage))
-    return out + made.end(), made
-
-
-@pytest.mark.parametrize("pieces", [1, 5, 64, 10_000])
-def test_forwarded_bytes_are_the_same_bytes_and_are_read_on_the_way(pieces: int) -> None:
-    data = WHOLE.replace(b"\n\ndata", b"\n\n: keep-alive\n\ndata", 1)
-    out, made = forward(data, pieces)
-    assert out == data
-    assert made.usage.total_tokens == 11
-    assert made.finish_reason == "stop"
-
-
-@pytest.mark.parametrize("pieces", [1, 40, 10_000])
-def test_usage_that_nobody_asked_for_is_left_out_and_still_read(pieces: int) -> None:
-    out, made = forward(WHOLE, pieces, hide_usage=True)
-    assert b"prompt_tokens" not in out
-    assert out.endswith(b"data: [DONE]\n\n")
-    assert made.usage.total_tokens == 11
-    again, _ = play(out)
-    assert text_of(again) == "Hello é世界😀"
-
-
-def test_a_terminator_that_was_left_out_is_added() -> None:
-    out, _ = forward(WHOLE.removesuffix(b"data: [DONE]\n\n"), 10_000)
-    assert out == WHOLE
-
-
-def test_a_forwarded_stream_that_is_cut_gets_no_terminator() -> None:
-    made = decoder()
-    made.forward(sse(chunk("a"), done=False), False)
-    with pytest.raises(StreamCut):
-        made.end()
-
-
-def test_unreadable_events_are_not_forwarded() -> None:
-    out, made = forward(sse(chunk("a"), "{not json", chunk("b"), chunk(finish="stop")), 10_000)
-    assert b"{not json" not in out
-    assert made.skipped == 1
-    again, _ = play(out)
-    assert text_of(again) == "ab"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -15,6 +16,7 @@ from ipfs_accelerate_py.errors import ModelNotFound
 from ipfs_accelerate_py.gateway import GatewayConfig, RunningGateway
 from ipfs_accelerate_py.gateway.config import BackendEntry, ModelEntry
 from ipfs_accelerate_py.gateway.table import ModelTable
+from ipfs_accelerate_py.runtimes.models import LocalModel
 from ipfs_accelerate_py.simulator import Fault, Simulator
 
 from .support import CHAT, ask, error_of
@@ -180,6 +182,34 @@ async def test_equal_targets_share_one_backend_and_others_do_not() -> None:
     assert len(set(map(id, backends))) == 3
     assert list(table.backends) == ["openai", "openai@127.0.0.1:9", "openai@127.0.0.1:9#2"]
     await table.aclose()
+
+
+async def test_what_cannot_be_loaded_ahead_is_only_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    entry = BackendEntry("local")
+    missing = ModelEntry("gone", "not-on-this-machine", entry)
+    config = GatewayConfig(models=(missing,), preload=("gone", "unknown"), environment=False, local=False, port=0)
+    async with RunningGateway(config) as gateway:
+        async with asyncio.timeout(10):
+            while caplog.text.count("preload") < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        got = await ask(gateway, {"model": "gone", "input": "a"}, "/v1/embeddings")
+        assert got.status in (501, 503)  # without the extra, or without the model
+        assert error_of(got)["message"]
+
+
+async def test_without_the_extra_local_models_are_named_and_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ipfs_accelerate_py.gateway.app import GatewayApp
+    from ipfs_accelerate_py.gateway.banner import banner
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    monkeypatch.setattr(
+        "ipfs_accelerate_py.runtimes.models.list_models", lambda: [LocalModel("mini", Path("/nowhere"), "folder")]
+    )
+    app = GatewayApp(GatewayConfig(environment=False))
+    assert app.table.local == ["mini"]
+    assert app.table.preloaded == ()
+    assert 'pip install "ipfs-accelerate-py[local]"' in "\n".join(banner(app, "127.0.0.1", 8000))
+    await app.aclose()
 
 
 async def test_a_gateways_limits_are_not_a_librarys() -> None:

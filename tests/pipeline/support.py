@@ -8,7 +8,8 @@ from typing import Any
 
 from ipfs_accelerate_py.credentials import Secret
 from ipfs_accelerate_py.errors import CircuitOpen
-from ipfs_accelerate_py.pipeline.keys import KeyPool
+from ipfs_accelerate_py.pipeline.admission import Admission
+from ipfs_accelerate_py.pipeline.keys import KeyPool, Lease
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.stream import Stream
 from ipfs_accelerate_py.types import Call, ChatRequest, Chunk, Operation, Priority, Reply, Usage
@@ -130,3 +131,64 @@ async def settle(turns: int = 6) -> None:
 
 def never() -> CircuitOpen | None:
     return None
+
+
+class House:
+    """An admission with one slot unless told otherwise, and a record of who was let in, in order."""
+
+    def __init__(self, gate: Any = None, refusal: Any = lambda: None, clock: Clock | None = None, **settings: Any):
+        self.settings = Settings()
+        self.settings.update({"max_concurrent_requests": 1, **settings})
+        self.clock = clock or Clock()
+        self.gate: Any = OpenGate() if gate is None else gate
+        self.admission = Admission(self.settings, self.gate, refusal, self.clock)
+        self.order: list[str] = []
+        self.inside: dict[str, Call] = {}
+
+    async def enter(self, name: str, call: Call) -> None:
+        await self.admission.acquire(call)
+        self.order.append(name)
+        self.inside[name] = call
+
+    def arrive(self, name: str, priority: Priority = NORMAL, **options: Any) -> asyncio.Task[None]:
+        return asyncio.create_task(self.enter(name, make_call(priority, **options)), name=name)
+
+    async def leave(self, *names: str) -> None:
+        for name in names:
+            call = self.inside.pop(name)
+            if isinstance(self.gate, KeyPool):
+                self.gate.release(call.lease, Usage(), None)
+            self.admission.release(call)
+        await settle()
+
+    async def empty(self) -> None:
+        """Let everybody in and out, one by one."""
+        while self.inside:
+            await self.leave(next(iter(self.inside)))
+
+    def idle(self) -> bool:
+        found = self.admission.snapshot()
+        return found["active"] == 0 and found["queued"] == 0 and not self.admission._heap
+
+
+def waiting(pool: KeyPool, call: Call | None = None) -> float:
+    """Seconds until a key may be free."""
+    found = pool.acquire(call or make_call())
+    assert isinstance(found, float), f"a key was free: {found}"
+    return found
+
+
+def take(pool: KeyPool, call: Call | None = None) -> Lease:
+    lease = pool.acquire(call or make_call())
+    assert isinstance(lease, Lease), f"no key: {lease}"
+    return lease
+
+
+def names(pool: KeyPool, times: int) -> list[str]:
+    """Keys of so many calls, one after the other."""
+    found = []
+    for _ in range(times):
+        lease = take(pool)
+        found.append(lease.key.name)
+        pool.release(lease, Usage(), None)
+    return found

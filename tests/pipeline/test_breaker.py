@@ -24,11 +24,6 @@ from ipfs_accelerate_py.types import Chunk
 from .support import Backend, Clock, Source, make_call, settle, stream_reply, text_reply
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def make(clock: Clock, **settings: object) -> Breaker:
     made = Settings()
     made.update({"circuit_failure_threshold": 3, "circuit_reset_timeout": 30.0, **settings})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from typing import Any
 
 import pytest
@@ -279,14 +281,17 @@ async def test_the_last_key_in_service_is_tried_even_if_it_was_refused_before() 
     assert (await pipeline(make_call())).key_name == "a"
 
 
-async def test_a_key_removed_under_way_does_not_hide_what_happened() -> None:
+@pytest.mark.parametrize("pinned", ["a", None])
+@pytest.mark.parametrize("kind", [ServerError, AuthenticationError, RateLimited])
+async def test_a_key_removed_under_way_does_not_hide_what_happened(pinned: str | None, kind: Any) -> None:
     async def backend(call: Call) -> Reply:
         pipeline.keys.remove("a")
-        raise ServerError("down", status=503)
+        raise kind("what happened", status=503)
 
     pipeline = make(backend, "a", max_retries=2)
-    with pytest.raises(ServerError):
-        await pipeline(make_call(key="a"))
+    pipeline.keys._missing = "Authentication error: set KEY"
+    with pytest.raises(kind, match="what happened"):
+        await pipeline(make_call(key=pinned))
     assert idle(pipeline)
 
 
@@ -301,7 +306,7 @@ async def test_a_pinned_call_gets_its_turn_among_many_that_take_any_key() -> Non
 
     pipeline = make(backend, "a", "b", max_concurrent_requests=50, requests_per_minute=12_000.0)
     for key in pipeline.keys._keys.values():
-        key.request_bucket = Bucket(1, 200.0, pipeline.keys._clock())
+        key.rates.requests = Bucket(1, 200.0, pipeline.keys._clock())
     began = loop.time()
     pinned: asyncio.Task[Reply] | None = None
     others = []
@@ -326,6 +331,41 @@ async def test_a_stream_that_breaks_early_is_asked_again_and_later_not() -> None
         await anext(reply.stream)
     assert idle(pipeline)
     assert pipeline.snapshot()["usage"]["failed_requests"] == 1
+
+
+@pytest.mark.parametrize(
+    "plays",
+    [
+        [],
+        [ServerError("down", status=503)],
+        [ServerError("down", status=503)] * 3,
+        [RateLimited("Rate limit", status=429, retry_after=0.001)],
+    ],
+    ids=["answered", "retried", "failed", "limited"],
+)
+async def test_calls_leave_nothing_for_the_collector(plays: list[Exception]) -> None:
+    """A cycle holds a call's messages, answer and error until the collector comes by, and makes it come more often."""
+
+    async def once() -> None:
+        backend.plays[:] = [type(play)(*play.args, **vars_of(play)) for play in plays]
+        with contextlib.suppress(ServerError):
+            await pipeline(make_call())
+
+    backend = Backend()
+    pipeline = make(backend, "a", max_retries=2, circuit_failure_threshold=10_000)
+    await once()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await once()
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
+
+
+def vars_of(error: Exception) -> dict[str, Any]:
+    return {name: getattr(error, name) for name in ("status", "retry_after")}
 
 
 async def test_priorities_reach_the_queue() -> None:

@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfs_accelerate_py.pipeline.ratelimit import Bucket, estimate_tokens, learn
-from ipfs_accelerate_py.types import Call, CompletionRequest, EmbedRequest, ModelsRequest, Operation, Passthrough
+from ipfs_accelerate_py.pipeline.ratelimit import Bucket, Rates, estimate_tokens, learn
+from ipfs_accelerate_py.settings import Settings
+from ipfs_accelerate_py.types import (
+    Call,
+    CompletionRequest,
+    EmbedRequest,
+    ModelsRequest,
+    Operation,
+    Passthrough,
+    RateLimits,
+)
 
 from .support import make_call
 
@@ -37,13 +46,17 @@ def test_an_amount_over_the_capacity_waits_for_a_full_bucket_and_not_for_ever() 
 
 def test_what_was_not_used_comes_back_and_what_was_used_beyond_is_taken() -> None:
     bucket = Bucket(100, 0, now=0)
-    bucket.take(80, 0)
-    bucket.give_back(50, 0)
+    bucket.reserve(80, 0)
+    assert bucket.level(0) == 20
+    bucket.settle(80, 30, 0)
     assert bucket.level(0) == 70
-    bucket.give_back(-100, 0)
+    bucket.reserve(10, 0)
+    bucket.settle(10, 100, 0)
     assert bucket.level(0) == -30
-    bucket.give_back(1000, 0)
-    assert bucket.level(0) == 100
+    bucket.reserve(1000, 0)
+    bucket.settle(1000, -200, 0)
+    assert bucket.level(0) == 100, "never above its capacity"
+    assert bucket.reserved == 0
 
 
 def test_a_bucket_that_never_refills_says_so() -> None:
@@ -150,3 +163,45 @@ def test_token_ids_count_one_each_and_other_calls_cost_little() -> None:
 def test_an_odd_limit_is_no_reason_to_fail(value: object) -> None:
     """Wrong values are for the provider to refuse; a reservation is never negative."""
     assert estimate_tokens(make_call(options={"max_tokens": value})) >= 1
+
+
+def test_what_comes_back_never_lifts_the_level_above_the_providers_count() -> None:
+    bucket = Bucket(1000, 0, now=0)
+    bucket.reserve(100, 0)
+    bucket.reserve(200, 0)
+    bucket.settle(100, 10, 0, seen=(400, 0))
+    assert bucket.level(0) == 200, "400 are left, of which the other call has reserved 200"
+
+
+def chat(model: str) -> Call:
+    call = make_call()
+    call.request.model = model
+    return call
+
+
+def test_learnt_limits_are_those_of_one_model() -> None:
+    settings, rates = Settings(), Rates()
+    big, small = chat("big"), chat("small")
+    rates.observe(rates.reserve(big, 0), RateLimits(tokens_limit=100, tokens_remaining=0, tokens_reset=60), 0)
+    assert rates.wait(big, settings, 0) > 0
+    assert rates.wait(small, settings, 0) == 0
+
+
+def test_a_limit_that_was_raised_is_learnt() -> None:
+    settings, rates = Settings(), Rates()
+    call = chat("m")
+    rates.observe(rates.reserve(call, 0), RateLimits(requests_limit=1, requests_remaining=0, requests_reset=60), 0)
+    assert rates.wait(call, settings, 0) == pytest.approx(60)
+    rates.observe(
+        rates.reserve(call, 60), RateLimits(requests_limit=600, requests_remaining=599, requests_reset=0.1), 60
+    )
+    assert rates.wait(call, settings, 61) == 0
+
+
+def test_of_many_models_the_latest_are_remembered() -> None:
+    settings, rates = Settings(), Rates()
+    for number in range(200):
+        limits = RateLimits(requests_limit=1, requests_remaining=0, requests_reset=60)
+        rates.observe(rates.reserve(chat(f"m{number}"), 0), limits, 0)
+    assert rates.wait(chat("m199"), settings, 0) > 0
+    assert rates.wait(chat("m0"), settings, 0) == 0
