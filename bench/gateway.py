@@ -146,7 +146,17 @@ def main() -> None:
     ):
         config = Path(folder) / "gateway.yaml"
         config.write_text(CONFIG.format(url=url, paced=paced, key=KEY))
-        ours = [sys.executable, "-m", "ipfs_accelerate_py", "serve", "--port", "0", "--config", str(config), "--no-local"]
+        ours = [
+            sys.executable,
+            "-m",
+            "ipfs_accelerate_py",
+            "serve",
+            "--port",
+            "0",
+            "--config",
+            str(config),
+            "--no-local",
+        ]
         for number in range(3):
             report.add("ready after start", "ours", {"seconds": ready_seconds(ours)}, number)
         os.environ["UPSTREAM"] = url

@@ -104,7 +104,8 @@ class Report:
                     cell = f"{figure} {statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
                     if name != baseline and all(run.get(figure) for run in contestants[baseline]):
                         ratios = [a[figure] / b[figure] for a, b in zip(rounds, contestants[baseline], strict=False)]
-                        difference = [a[figure] - b[figure] for a, b in zip(rounds, contestants[baseline], strict=False)]
+                        pairs = zip(rounds, contestants[baseline], strict=False)
+                        difference = [a[figure] - b[figure] for a, b in pairs]
                         cell += f" = {statistics.median(ratios):.3g} x, {statistics.median(difference):+.4g}"
                     cells.append(cell)
                 lines.append(f"  {name:<28} " + "; ".join(cells))

@@ -1,6 +1,6 @@
 """The yardstick for the gateway: a bare ASGI proxy on uvicorn and aiohttp. No keys, no queue, no metrics, no parsing.
 
-    UPSTREAM=http://127.0.0.1:9200 python -m bench.plain_proxy --port 9300
+UPSTREAM=http://127.0.0.1:9200 python -m bench.plain_proxy --port 9300
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     headers = {"Content-Type": "application/json"}
     async with session.post(UPSTREAM + scope["path"], data=body, headers=headers) as answer:
         kind = answer.headers.get("Content-Type", "application/json").encode()
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": [(b"content-type", kind)]}
-        )
+        await send({"type": "http.response.start", "status": answer.status, "headers": [(b"content-type", kind)]})
         async for part in answer.content.iter_any():
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -46,9 +44,7 @@ def main() -> None:
     port = parser.parse_args().port
     listening = socket.create_server(("127.0.0.1", port), backlog=2048)
     print(f"plain proxy on 127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", lifespan="off", log_level="warning", access_log=False
-    )
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", lifespan="off", log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -110,7 +110,7 @@ class Portal:
         return ConfigurationError(_SHUTTING_DOWN) if self._closed else asyncio.CancelledError()
 
     def check(self) -> None:
-        """Raise `ConfigurationError` where to wait on the portal would be for ever: on its own thread, or after its end."""
+        """Raise `ConfigurationError` where to wait on the portal would be for ever: on its thread, or after its end."""
         if threading.get_ident() == self._thread.ident:
             raise ConfigurationError(
                 "a synchronous client was called from the event loop that serves it and would wait for itself "
@@ -309,7 +309,10 @@ class PumpedStream(Generic[T]):
             return self._local.popleft()
         if self._error is not None:
             error, self._error = self._error, None
-            raise error
+            try:
+                raise error
+            finally:
+                del error
         raise StopIteration
 
     def close(self) -> None:

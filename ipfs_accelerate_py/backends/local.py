@@ -114,4 +114,4 @@ def _load(name: str) -> EmbeddingRuntime:
     from ipfs_accelerate_py.runtimes.models import find_model
 
     require("torch")  # before the model is looked for: without the extra that is what has to be said
-    return EmbeddingRuntime.load(find_model(name))
+    return EmbeddingRuntime.load(find_model(name), name=name)

@@ -5,7 +5,8 @@ An event is decoded into just the fields that are needed; `Chunk.data` keeps its
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,6 +26,8 @@ from ipfs_accelerate_py.framing import SSEDecoder, SSEvent
 from ipfs_accelerate_py.types import Chunk, ToolCall, Usage
 
 __all__ = ["ChatStreamDecoder", "ResponseStreamDecoder"]
+
+T = TypeVar("T")
 
 #: Images and sound come as base64 in one event.
 MOST_EVENT_BYTES = 32 << 20
@@ -104,7 +107,7 @@ class _SSEStream:
         chunks: list[Chunk] = []
         for event in self._sse.feed(data):
             try:
-                self._take(event, chunks)
+                chunks += self._guarded(self._read, event)
             except BackendError as error:
                 if not chunks:
                     raise
@@ -114,27 +117,19 @@ class _SSEStream:
 
     def forward(self, data: bytes, hide_usage: bool = False) -> list[bytes]:
         whole, events = self._sse.split(data)
-        hidden = False
-        keep: list[SSEvent] = []
-        for event in events:
+        for position, event in enumerate(events):
             skipped = self.skipped
-            chunks: list[Chunk] = []
             try:
-                self._take(event, chunks)
+                only_usage = self._guarded(self._look, event)
             except BackendError as error:
-                if not keep:
+                if position == 0:
                     raise
                 self.error = error
-                hidden = True
+                whole = _without(whole, events[position:])
                 break
-            if self.skipped > skipped or (hide_usage and _only_usage(chunks)):
-                hidden = True
-            else:
-                keep.append(event)
-        if not hidden:
-            return [whole] if whole else []
-        again = b"".join(_frame(event) for event in keep)
-        return [again] if again else []
+            if self.skipped > skipped or (hide_usage and only_usage):
+                whole = _without(whole, [event])
+        return [whole] if whole else []
 
     def end(self) -> bytes:
         """The body has ended: what a reader of the forwarded stream still needs to see its end."""
@@ -150,9 +145,9 @@ class _SSEStream:
     def _terminator(self) -> bytes:
         return b""
 
-    def _take(self, event: SSEvent, chunks: list[Chunk]) -> None:
+    def _guarded(self, read: Callable[[SSEvent], T], event: SSEvent) -> T:
         try:
-            self._read(event, chunks)
+            return read(event)
         except BackendError:
             raise
         except (TypeError, AttributeError, KeyError, ValueError) as problem:
@@ -160,8 +155,14 @@ class _SSEStream:
                 f"an event of the upstream's stream is not of OpenAI's format: {type(problem).__name__}: {problem}"
             ) from None
 
-    def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
+    def _read(self, event: SSEvent) -> list[Chunk]:
+        """An event as chunks; the state is brought up to date by it."""
         raise NotImplementedError
+
+    def _look(self, event: SSEvent) -> bool:
+        """Bring the state up to date, and tell whether the event held nothing but the usage."""
+        self._read(event)
+        return False
 
     def _unreadable(self, data: bytes) -> None:
         if any(mark in data for mark in _CONTENT_MARKS):
@@ -184,12 +185,27 @@ class ChatStreamDecoder(_SSEStream):
     def _terminator(self) -> bytes:
         return DONE
 
-    def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
+    def _read(self, event: SSEvent) -> list[Chunk]:
+        data = event.data
+        seen = self._observe(event)
+        if seen is None:
+            return []
+        choices, usage = seen
+        if not choices:
+            return [Chunk(usage=usage, model=self.model, data=data)]
+        return [_chunk(choice, usage, self.model, data) for choice in choices]
+
+    def _look(self, event: SSEvent) -> bool:
+        seen = self._observe(event)
+        return seen is not None and seen[1] is not None and not seen[0]
+
+    def _observe(self, event: SSEvent) -> tuple[list[_Choice], Usage | None] | None:
+        """Choices and usage of an event, by which the state is brought up to date; None where it holds neither."""
         data = event.data
         if data == b"[DONE]":
             # Some servers send it after an answer that has no finish_reason at all; but alone it is no answer.
             self.complete = self.finished = self._begun
-            return
+            return None
         try:
             decoded = _decode_event(data)
             usage = None if decoded.usage is None else _usage(decoded.usage)
@@ -197,7 +213,7 @@ class ChatStreamDecoder(_SSEStream):
             decoded, usage = self._lenient(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._unreadable(data)
-            return
+            return None
         if decoded.error and bytes(decoded.error) != b"null":
             raise _in_band(data)
         if not decoded.choices and usage is None and (event.event == "error" or b'"error"' in data[:20]):
@@ -206,37 +222,16 @@ class ChatStreamDecoder(_SSEStream):
             self.model = decoded.model
         if usage is not None:
             self.usage = usage
-        choices = decoded.choices
-        self._begun = self._begun or bool(choices)
-        if not choices:
-            chunks.append(Chunk(usage=usage, model=self.model, data=data))
-            return
-        chunks.extend([self._chunk(choice, usage, data) for choice in choices])
-
-    def _chunk(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk:
-        delta = choice.delta
-        chunk = Chunk("", "", "", (), choice.finish_reason or None, usage, self.model, choice.index, "", data)
-        if delta is not None:
-            if delta.content:
-                chunk.text = delta.content
-                self.content_seen = True
-            if delta.reasoning_content or delta.reasoning:
-                chunk.reasoning = delta.reasoning_content or delta.reasoning or ""
-                self.content_seen = True
-            if delta.tool_calls:
-                chunk.tool_calls = [_tool_call(position, call) for position, call in enumerate(delta.tool_calls)]
-                self.content_seen = True
-            if delta.refusal:
-                chunk.refusal = delta.refusal
-                self.content_seen = True
-        elif choice.text:
-            chunk.text = choice.text
-            self.content_seen = True
-        if choice.finish_reason:  # some servers send an empty one with every chunk
-            self.finish_reason = self.finish_reason or choice.finish_reason
-            self._ended.add(choice.index)
-            self.complete = len(self._ended) >= self._choices
-        return chunk
+        choices = decoded.choices or []
+        for choice in choices:
+            self._begun = True
+            if not self.content_seen:
+                self.content_seen = _has_content(choice)
+            if choice.finish_reason:  # some servers send an empty one with every chunk
+                self.finish_reason = self.finish_reason or choice.finish_reason
+                self._ended.add(choice.index)
+                self.complete = len(self._ended) >= self._choices
+        return choices, usage
 
     def _lenient(self, data: bytes) -> tuple[_Event, Usage | None]:
         """JSON whose shape is not the specification's: content as parts, counts as floats. Read what is there."""
@@ -277,19 +272,19 @@ class ResponseStreamDecoder(_SSEStream):
         super().__init__()
         self._calls: dict[int, int] = {}
 
-    def _read(self, event: SSEvent, chunks: list[Chunk]) -> None:
+    def _read(self, event: SSEvent) -> list[Chunk]:
         data = event.data
         if data == b"[DONE]":  # proxies add it to anything; what completes a response is its own event
             self.finished = self.complete
-            return
+            return []
         try:
             raw = _decode_any(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._unreadable(data)
-            return
+            return []
         if not isinstance(raw, dict):
             self._unreadable(data)
-            return
+            return []
         kind = name(raw.get("type")) or event.event
         chunk = Chunk(event=kind, model=self.model, data=data)
         if kind == "response.output_text.delta":
@@ -313,7 +308,7 @@ class ResponseStreamDecoder(_SSEStream):
             raise error_from_body(raw)
         if chunk.text or chunk.reasoning or chunk.refusal or chunk.tool_calls:
             self.content_seen = True
-        chunks.append(chunk)
+        return [chunk]
 
     def _index(self, raw: dict[str, Any]) -> int:
         """Number of the tool call that an event is about: calls are counted, other items of the output are not."""
@@ -326,9 +321,40 @@ class ResponseStreamDecoder(_SSEStream):
         self.complete = self.finished = True
 
 
-def _only_usage(chunks: list[Chunk]) -> bool:
-    """Whether an event held nothing but the usage that we asked for and the caller did not."""
-    return len(chunks) == 1 and chunks[0].usage is not None and b'"choices":[]' in chunks[0].data.replace(b" ", b"")
+def _chunk(choice: _Choice, usage: Usage | None, model: str, data: bytes) -> Chunk:
+    chunk = Chunk("", "", "", (), choice.finish_reason or None, usage, model, choice.index, "", data)
+    delta = choice.delta
+    if delta is None:
+        chunk.text = choice.text or ""
+        return chunk
+    chunk.text = delta.content or ""
+    chunk.reasoning = delta.reasoning_content or delta.reasoning or ""
+    chunk.refusal = delta.refusal or ""
+    if delta.tool_calls:
+        chunk.tool_calls = [_tool_call(position, call) for position, call in enumerate(delta.tool_calls)]
+    return chunk
+
+
+def _has_content(choice: _Choice) -> bool:
+    delta = choice.delta
+    if delta is None:
+        return bool(choice.text)
+    return bool(delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls or delta.refusal)
+
+
+def _without(whole: bytes, events: list[SSEvent]) -> bytes:
+    """Verbatim bytes without some of their events (those that nobody must see, or that come after an error)."""
+    for event in reversed(events):
+        block = _frame(event)
+        at = whole.rfind(block)
+        if at > 0 and whole[at - 1 : at] != b"\n":
+            at = -1
+        if at < 0:  # not framed in the usual way: the rest is framed anew
+            decoder = SSEDecoder(max_line=MOST_EVENT_BYTES, max_event=MOST_EVENT_BYTES)
+            whole = b"".join(_frame(each) for each in decoder.feed(whole) if each.data != event.data)
+            continue
+        whole = whole[:at] + whole[at + len(block) :]
+    return whole
 
 
 def _frame(event: SSEvent) -> bytes:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ipfs_accelerate_py.errors import ProtocolError, ReadTimeout
+from ipfs_accelerate_py.errors import AccelerateError, ProtocolError, ReadTimeout, StreamCut, TransportError
 from ipfs_accelerate_py.transport.failures import translate
 from ipfs_accelerate_py.transport.seam import Limits, earliest
 
@@ -30,10 +30,11 @@ class AiohttpResponse:
     __slots__ = (
         "_content",
         "_deadline",
-        "_expired",
+        "_failure",
         "_idle",
         "_inflate",
         "_left",
+        "_open",
         "_raw",
         "_timer",
         "_waiting",
@@ -41,8 +42,10 @@ class AiohttpResponse:
         "status",
     )
 
-    def __init__(self, raw: aiohttp.ClientResponse, limits: Limits) -> None:
+    def __init__(self, raw: aiohttp.ClientResponse, limits: Limits, open_responses: set[AiohttpResponse]) -> None:
         self._raw = raw
+        self._open = open_responses
+        open_responses.add(self)
         self._content: Any = raw.content
         self.status: int = raw.status
         self.headers: Mapping[str, str] = raw.headers
@@ -51,7 +54,8 @@ class AiohttpResponse:
         self._left = limits.max_body
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: float | None = None
-        self._expired = ""
+        #: Why we broke it off ourselves, where we did.
+        self._failure: TransportError | None = None
         self._inflate: Any = None
         encoding = raw.headers.get("Content-Encoding")
         if encoding and encoding.lower() != "identity":
@@ -82,7 +86,7 @@ class AiohttpResponse:
         try:
             now = time.monotonic()
             if self._deadline is not None and now >= self._deadline:
-                self._expired = _DEADLINE
+                self._failure = ReadTimeout(_DEADLINE, status=self.status)
                 raise TimeoutError
             # What has come is handed out before it is told that the connection broke afterwards; aiohttp's public
             # read_nowait would tell that first.
@@ -103,12 +107,13 @@ class AiohttpResponse:
             raise
         except Exception as error:
             self.abort()
-            failure = (
-                ReadTimeout(self._expired, status=self.status) if self._expired else translate(error, answered=True)
-            )
+            failure: AccelerateError = self._failure or translate(error, answered=True)
         else:
             return self._taken(data)
-        raise failure  # out here, so that aiohttp's error is not dragged along: it holds our headers
+        try:
+            raise failure  # out here, so that aiohttp's error is not dragged along: it holds our headers
+        finally:
+            del failure
 
     def _taken(self, data: bytes) -> bytes:
         if not data:
@@ -126,7 +131,16 @@ class AiohttpResponse:
             self._timer.cancel()
             self._timer = None
 
+    def client_closed(self) -> None:
+        """The pool is being closed: whoever reads here must hear of it, which aiohttp does not see to."""
+        self._break_off(StreamCut("the client was closed before the upstream's answer had ended", status=self.status))
+
+    def _break_off(self, failure: TransportError) -> None:
+        self._failure = failure
+        self._raw.close()
+
     def abort(self) -> None:
+        self._open.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -144,13 +158,13 @@ class AiohttpResponse:
             return
         left = until - time.monotonic()
         if left <= 0:
-            self._expired = (
+            words = (
                 _DEADLINE
                 if until == self._deadline
                 else f"the upstream fell silent in the middle of its answer for {self._idle:g} s (idle_timeout)"
             )
             self._timer = None
-            self._raw.close()
+            self._break_off(ReadTimeout(words, status=self.status))
             return
         self._timer = asyncio.get_running_loop().call_later(left, self._watch)
 

@@ -89,6 +89,7 @@ class AiohttpTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fork = 0
         self._deadlines = Deadlines()
+        self._responses: set[AiohttpResponse] = set()
         self._urls: dict[str, tuple[URL, str | None]] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
@@ -137,10 +138,13 @@ class AiohttpTransport:
         finally:
             _sending.reset(token)
         # Raised out here, so that aiohttp's error is not dragged along: it holds our headers, and they hold the key.
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame: do not keep each other alive
 
     def _checked(self, raw: aiohttp.ClientResponse, limits: Limits) -> HttpResponse:
-        response = AiohttpResponse(raw, limits)
+        response = AiohttpResponse(raw, limits, self._responses)
         if 300 <= response.status < 400 and response.status != 304:
             response.abort()
             raise ProtocolError(
@@ -160,6 +164,8 @@ class AiohttpTransport:
         session, self._session = self._session, None
         self._deadlines.close()
         if session is not None and self._loop is asyncio.get_running_loop() and self._fork == forks.generation():
+            for response in list(self._responses):
+                response.client_closed()
             await session.close()
 
     def forget(self) -> None:
@@ -228,6 +234,7 @@ class AiohttpTransport:
         )
         self._loop, self._fork = loop, forks.generation()
         self._deadlines = Deadlines()
+        self._responses = set()
         return self._session
 
     def _resolve(self, url: str) -> tuple[URL, str | None]:

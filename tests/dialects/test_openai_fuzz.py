@@ -1,4 +1,4 @@
-"""Whatever JSON comes, in whatever place of an answer, event or error: the caller gets an answer or an error of ours."""
+"""Whatever JSON comes, wherever in an answer, event or error: the caller gets an answer or an error of ours."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_responses_that_fail_or_are_incomplete() -> None:
 
 
 def test_events_nobody_knows_are_passed_on() -> None:
-    unknown = [
+    unknown: list[dict[str, Any]] = [
         {"type": "response.new_thing.delta", "delta": {"a": 1}, "item_id": "x"},
         {"type": "response.mcp_call.failed", "error": None, "item_id": "x"},
         {"type": "keepalive"},

@@ -117,7 +117,7 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
 
 async def test_a_client_that_does_not_read_is_dropped() -> None:
     """Its answer is held up, so the upstream is too, and at last the connection goes."""
-    sim = {"reply": "word " * 60_000, "tokens": 60_000}
+    sim = {"reply": "word " * 30_000, "tokens": 30_000}
     async with running(sim=sim, write_timeout=0.2) as setup, connect(setup.gateway) as client:
         await client.send(request(STREAM, content_type="application/json"))
         await until(lambda: setup.gateway.app.metrics.streams == 1)
@@ -127,14 +127,15 @@ async def test_a_client_that_does_not_read_is_dropped() -> None:
 
 
 async def test_a_client_that_reads_slowly_gets_everything() -> None:
-    sim = {"reply": "word " * 20_000, "tokens": 20_000}
+    """More than the network holds: the gateway waits for the client, and the upstream for the gateway."""
+    sim = {"reply": "word " * 30_000, "tokens": 30_000}
     async with running(sim=sim) as setup, connect(setup.gateway) as client:
-        client.sock.setsockopt(1, 8, 8192)  # SO_RCVBUF
-        await client.send(request(STREAM, content_type="application/json"))
+        await client.send(request(STREAM, content_type="application/json", connection="close"))
         await until(lambda: setup.gateway.app.metrics.streams == 1)
-        await asyncio.sleep(0.1)
-        got = await client.receive()
-        assert len(got.tokens) >= 20_000
+        await asyncio.sleep(0.3)
+        assert setup.sim.in_flight == 1
+        got = await client.receive(to_end=True)
+        assert len(got.tokens) >= 30_000
         assert got.events[-1] == "[DONE]"
 
 

@@ -115,7 +115,10 @@ class Backend:
         self.calls.append(call)
         play = self.plays.pop(0) if self.plays else text_reply()
         if isinstance(play, BaseException):
-            raise play
+            try:
+                raise play
+            finally:
+                del play  # its traceback holds this frame
         if isinstance(play, Reply):
             return play
         made = play(call)
@@ -150,7 +153,7 @@ class House:
         self.order.append(name)
         self.inside[name] = call
 
-    def arrive(self, name: str, priority: Priority = NORMAL, **options: Any) -> asyncio.Task[None]:
+    def arrive(self, name: str, priority: Priority = Priority.NORMAL, **options: Any) -> asyncio.Task[None]:
         return asyncio.create_task(self.enter(name, make_call(priority, **options)), name=name)
 
     async def leave(self, *names: str) -> None:
