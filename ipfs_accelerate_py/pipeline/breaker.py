@@ -67,6 +67,11 @@ class Breaker:
             return BreakerState.HALF_OPEN
         return self._state
 
+    @property
+    def generation(self) -> int:
+        """Counts the changes of state; a verdict of an earlier one moves nothing."""
+        return self._generation
+
     def refusal(self) -> CircuitOpen | None:
         """The error a call would be refused with right now, or None."""
         if self._state is BreakerState.CLOSED:
@@ -178,6 +183,14 @@ class BreakerPolicy:
             raise
         if reply.stream is None:
             breaker.leave(leave, True)
+        elif leave.probe:
+            # The first content is here, and that is what a probe asks for: nobody should wait for the end of a long
+            # stream to be let in again. Its end counts only where it is a bad one.
+            breaker.leave(leave, True)
+            after = Pass(breaker.generation, False)
+            reply.stream.add_done_callback(
+                lambda stream, error: breaker.leave(after, None if error is None else _healthy_stream(stream, error))
+            )
         else:
             reply.stream.add_done_callback(lambda stream, error: breaker.leave(leave, _healthy_stream(stream, error)))
         return reply

@@ -249,7 +249,8 @@ async def test_a_stream_that_breaks_counts_as_a_failure_and_one_that_is_left_doe
 
 
 @pytest.mark.parametrize("way", ["cancelled", "left", "dropped", "complete"])
-async def test_the_probe_of_a_stream_comes_back_however_it_ends(clock: Clock, way: str) -> None:
+async def test_a_probe_that_is_a_stream_is_answered_by_its_first_content(clock: Clock, way: str) -> None:
+    """A long stream must not keep everybody else out until it ends, however that is."""
     breaker = make(clock)
     fail(breaker, 3)
     clock.advance(30)
@@ -257,8 +258,8 @@ async def test_the_probe_of_a_stream_comes_back_however_it_ends(clock: Clock, wa
     reply = await BreakerPolicy(Backend(stream_reply(source)), breaker)(make_call(stream=True))
     stream = reply.stream
     assert stream is not None
-    with pytest.raises(CircuitOpen):
-        breaker.enter()
+    assert breaker.state == BreakerState.CLOSED
+    breaker.leave(breaker.enter(), None)
     if way == "cancelled":
         source.gate = asyncio.Event()
         reader = asyncio.create_task(stream.next_batch())
@@ -274,10 +275,22 @@ async def test_the_probe_of_a_stream_comes_back_however_it_ends(clock: Clock, wa
         await settle()
     else:
         assert [chunk.text async for chunk in stream] == ["a", "b"]
-    expected = BreakerState.CLOSED if way == "complete" else BreakerState.HALF_OPEN
-    assert breaker.state == expected
-    breaker.leave(breaker.enter(), None)
+    assert breaker.state == BreakerState.CLOSED
+    assert breaker.snapshot()["consecutive_failures"] == 0
     assert source.aborted
+
+
+async def test_a_probe_whose_stream_breaks_later_is_a_failure_all_the_same(clock: Clock) -> None:
+    breaker = make(clock, circuit_failure_threshold=1)
+    fail(breaker, 1)
+    clock.advance(30)
+    source = Source([Chunk(text="a")], error=StreamCut("cut"))
+    stream = (await BreakerPolicy(Backend(stream_reply(source)), breaker)(make_call(stream=True))).stream
+    assert stream is not None
+    assert breaker.state == BreakerState.CLOSED
+    with pytest.raises(StreamCut):
+        [chunk async for chunk in stream]
+    assert breaker.state == BreakerState.OPEN
 
 
 async def test_a_cancelled_unary_probe_hands_back(clock: Clock) -> None:
