@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     async def theirs_at_once() -> Any:
         loop = asyncio.get_running_loop()
-        calls = [loop.run_in_executor(worker, lambda text=text: theirs.encode([text])) for text in single]
+        calls = [loop.run_in_executor(worker, theirs.encode, [text]) for text in single]
         return np.concatenate(await asyncio.gather(*calls))
 
     cases: list[tuple[str, list[str], Callable[[], Any], Callable[[], Any]]] = [

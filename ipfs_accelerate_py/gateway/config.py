@@ -17,7 +17,7 @@ from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.gateway.model_list import BackendEntry, ModelEntry, read_backends, read_models, read_settings
 from ipfs_accelerate_py.gateway.yaml_source import Field, Problems, Section, as_yaml, read_yaml
 
-__all__ = ["BackendEntry", "GatewayConfig", "GatewayKey", "ModelEntry", "load_config", "template"]
+__all__ = ["BackendEntry", "GatewayConfig", "GatewayKey", "ModelEntry", "load_config"]
 
 VARIABLE_PREFIX = "IPFS_ACCELERATE_GATEWAY_"
 
@@ -234,13 +234,6 @@ def load_config(
     _from_flags(overrides or {}, fields, problems)
     problems.raise_any()
     return GatewayConfig(**fields, warnings=tuple(problems.warnings))
-
-
-def template() -> str:
-    """A commented configuration to begin with."""
-    from importlib.resources import files
-
-    return files(__package__).joinpath("template.yaml").read_text(encoding="utf-8")
 
 
 def _text(path: str | os.PathLike[str]) -> str:

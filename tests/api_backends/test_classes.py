@@ -182,7 +182,8 @@ def test_groq_lists_what_the_service_lists_by_category(simulators: Make, faces: 
     assert all(face.is_compatible_model(name, category) for name, category in MODELS.items())
     assert not face.is_compatible_model("whisper-large-v3", "chat")
     assert not face.is_compatible_model("mistral-saba-24b", "vision")
-    for use in (lambda: face.list_models("video"), lambda: face.is_compatible_model("any", "video")):
+    uses: list[Any] = [lambda: face.list_models("video"), lambda: face.is_compatible_model("any", "video")]
+    for use in uses:
         with pytest.raises(ConfigurationError, match="chat, vision, audio"):
             use()
 
@@ -265,10 +266,11 @@ def test_llvm_in_process_says_why_it_cannot_be(faces: Make, monkeypatch: pytest.
     by_metadata = faces(llvm, metadata={"llvm_endpoint": "local"})
     monkeypatch.setenv("LLVM_API_ENDPOINT", "local")
     for face in (by_metadata, faces(llvm)):
-        for use in (
+        uses: list[Any] = [
             lambda face=face: face.chat("any", HELLO),
             lambda face=face: face.stream_chat("any", HELLO),
             lambda face=face: face.queue_with_priority({"endpoint_url": "/x", "data": {}}),
-        ):
+        ]
+        for use in uses:
             with pytest.raises(RuntimeUnavailable, match="LLVM_API_ENDPOINT"):
                 use()

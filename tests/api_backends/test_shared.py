@@ -288,12 +288,13 @@ def test_an_endpoint_is_updated_all_or_nothing(simulators: Make, faces: Make) ->
 def test_an_unknown_endpoint_is_refused_with_those_there_are(faces: Make) -> None:
     face = faces(openai_api)
     endpoint = face.create_endpoint()
-    for use in (
+    uses: list[Any] = [
         lambda: face.chat("gpt-4o", "Hello", endpoint_id="nowhere"),
         lambda: face.stream_chat("gpt-4o", "Hello", endpoint_id="nowhere"),
         lambda: face.get_endpoint("nowhere"),
         lambda: face.update_endpoint("nowhere", max_retries=1),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(ConfigurationError, match=endpoint):
             use()
 

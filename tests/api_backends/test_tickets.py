@@ -30,8 +30,8 @@ def test_a_ticket_is_a_mapping_and_a_future(simulators: Make, faces: Make) -> No
     gate = Gate()
     simulator = simulators(latency=0.001, sleep=gate.sleep)
     face = faces(openai_api, simulator)
-    ticket = face.queue_with_priority({**request_info(), "request_id": "req_1"}, face.PRIORITY_HIGH)
-    assert isinstance(ticket, concurrent.futures.Future)
+    ticket: Any = face.queue_with_priority({**request_info(), "request_id": "req_1"}, face.PRIORITY_HIGH)
+    assert isinstance(ticket, concurrent.futures.Future) is True
     eventually(lambda: simulator.in_flight == 1)
     assert (ticket["completed"], ticket["result"], ticket["error"]) == (False, None, None)
     assert (ticket["request_id"], ticket["priority"]) == ("req_1", face.PRIORITY_HIGH)

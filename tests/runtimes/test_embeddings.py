@@ -175,7 +175,7 @@ async def test_a_cancelled_call_leaves_nothing_behind(folder: Path, load: Any) -
     await asyncio.sleep(0)
     for call in calls[1:]:
         call.cancel()
-    done = await asyncio.gather(*calls, return_exceptions=True)
+    done: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
     assert done[0].vectors.shape == (50, 32)
     assert (await runtime.embed(["a dog"])).tokens == [4]
     await asyncio.sleep(0)
