@@ -23,26 +23,33 @@ def asked_for(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements}
 
 
-def imported(file: Path) -> Iterator[str]:
-    """Top-level names of other people's modules that a file imports, wherever in it, by name or with `require`."""
+def imported(file: Path) -> Iterator[tuple[str | None, str]]:
+    """By which extra, and which top-level modules of other people a file imports, wherever in it.
+
+    `require` imports what belongs to ``[local]``, and says so where it is missing, whoever calls it.
+    """
+    room = EXTRAS.get(file.relative_to(PACKAGE).parts[0])
     for node in ast.walk(ast.parse(file.read_text())):
         names: list[str] = []
+        extra = room
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names = [node.module or ""]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require":
             names = [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
+            extra = "local"
         for name in names:
             top = name.partition(".")[0]
             if top != PACKAGE.name and top not in sys.stdlib_module_names:
-                yield BROUGHT_BY.get(top, top).lower().replace("_", "-")
+                yield extra, BROUGHT_BY.get(top, top).lower().replace("_", "-")
 
 
 def by_extra() -> dict[str | None, set[str]]:
     found: dict[str | None, set[str]] = {None: set(), **{extra: set() for extra in EXTRAS.values()}}
     for file in PACKAGE.rglob("*.py"):
-        found[EXTRAS.get(file.relative_to(PACKAGE).parts[0])].update(imported(file))
+        for extra, name in imported(file):
+            found[extra].add(name)
     return found
 
 

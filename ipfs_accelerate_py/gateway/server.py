@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import os
 import signal
 import socket
 import threading
@@ -27,7 +28,7 @@ _GC_THRESHOLD = (10_000, 20, 50)
 
 
 def serve(config: GatewayConfig, *, announce: Callable[[str], object] = print) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is under way and return.
+    """Serve until SIGINT or SIGTERM, then finish what is under way and return. For the main thread of a process.
 
     Args:
         announce: is given, once requests are taken, the lines that tell whoever runs this what is served and where.
@@ -200,7 +201,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"the host {host!r} to listen on is not known: {error.strerror}") from None
     listener = socket.socket(family, kind, protocol)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let others take the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
         listener.setblocking(False)

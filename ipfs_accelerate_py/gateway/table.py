@@ -34,6 +34,8 @@ LIST_FAILED_SECONDS = 30.0
 LIST_TIMEOUT = 10.0
 #: Names of the form ``backend/model`` that are remembered; further ones are put together each time.
 _MOST_REMEMBERED = 1024
+#: Names come from clients, and are kept: here, in metrics and in the totals of backends.
+_LONGEST_NAME = 256
 
 
 class Target:
@@ -155,7 +157,7 @@ class ModelTable:
     def find(self, name: str) -> Target | None:
         """The target of a name, as far as that can be told without asking anybody."""
         found = self._targets.get(name) or self._remembered.get(name)
-        if found is None and "/" in name:
+        if found is None and "/" in name and len(name) <= _LONGEST_NAME:
             prefix, _, model = name.partition("/")
             backend = self.whole.get(prefix)
             if backend is not None and model:

@@ -79,7 +79,7 @@ async def test_a_name_that_several_have_must_be_told_apart(two: Two) -> None:
     assert "'openai/both' or 'groq/both'" in error_of(got)["message"]
 
 
-@pytest.mark.parametrize("name", ["unknown", "azure/gpt-4", "openai/", "/gpt-a", "x" * 5000])
+@pytest.mark.parametrize("name", ["unknown", "azure/gpt-4", "openai/", "/gpt-a", "x" * 5000, "openai/" + "x" * 5000])
 async def test_names_that_nobody_has(two: Two, name: str) -> None:
     gateway, *sims = two
     got = await ask(gateway, {**CHAT, "model": name})
