@@ -1,6 +1,6 @@
 """The library in one page, against the simulator, so that it runs anywhere without a key.
 
-    python examples/library.py
+python examples/library.py
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ipfs_accelerate_py.errors import ConfigurationError, MissingExtra
+from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.gateway.app import GatewayApp
 from ipfs_accelerate_py.gateway.banner import banner
 from ipfs_accelerate_py.gateway.config import GatewayConfig
+from ipfs_accelerate_py.gateway.extras import missing, require_metrics
 from ipfs_accelerate_py.portal import new_event_loop
 
 if TYPE_CHECKING:
@@ -88,9 +89,8 @@ class RunningGateway:
         try:
             from ipfs_accelerate_py.gateway.uvicorn_server import Server
         except ImportError as error:
-            raise MissingExtra(
-                f'the gateway needs {error.name!r}, which is not installed: pip install "ipfs-accelerate-py[gateway]"'
-            ) from error
+            raise missing(error.name) from error
+        require_metrics()
         listener = _listen(self.config.host, self.config.port)
         self.port = listener.getsockname()[1]
         try:

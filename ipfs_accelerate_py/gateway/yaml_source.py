@@ -6,10 +6,14 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-import yaml
-
 from ipfs_accelerate_py.credentials import Credentials, Secret, make_secret
 from ipfs_accelerate_py.errors import ConfigurationError
+from ipfs_accelerate_py.gateway.extras import missing
+
+try:
+    import yaml
+except ImportError as error:
+    raise missing(error.name) from error
 
 __all__ = ["Field", "Problems", "Section", "as_yaml", "read_yaml"]
 

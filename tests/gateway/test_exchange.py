@@ -171,7 +171,7 @@ async def test_receive_tells_of_the_end(setup: Setup) -> None:
     async def handler(incoming: Incoming) -> None:
         message = await incoming._receive()
         told.append(message["type"])
-        waiting = asyncio.create_task(asyncio.wait_for(incoming._receive(), 5))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(asyncio.wait_for(incoming._receive(), 5))
         await incoming.answer(200, b"{}")
         told.append((await waiting)["type"])
         told.append((await incoming._receive())["type"])

@@ -152,7 +152,7 @@ async def test_a_client_that_reads_slowly_gets_everything() -> None:
     ],
 )
 async def test_bodies_of_another_kind(setup: Setup, headers: dict[str, str], status: int, param: str) -> None:
-    got = await setup.ask(**headers)  # type: ignore[arg-type]
+    got = await setup.ask(**headers)
     assert got.status == status
     assert error_of(got)["param"] == param
     assert setup.sim.requests == []

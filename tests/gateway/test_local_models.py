@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +32,8 @@ def client(gateway: GatewayServer) -> Iterator[openai.OpenAI]:
 
 
 def cosine(a: list[float], b: list[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True)) / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
+    lengths = math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / lengths
 
 
 def test_it_is_listed(client: openai.OpenAI) -> None:
