@@ -12,17 +12,14 @@ import contextlib
 import contextvars
 import os
 import threading
-import time
 import weakref
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from ipfs_accelerate_py import forks
-from ipfs_accelerate_py.errors import ConfigurationError, ReadTimeout
+from ipfs_accelerate_py.errors import ConfigurationError
 
-__all__ = ["Portal", "PumpedStream", "new_event_loop", "portal"]
+__all__ = ["Portal", "lock", "new_event_loop", "portal"]
 
 T = TypeVar("T")
 
@@ -52,7 +49,8 @@ class Portal:
     def __init__(self) -> None:
         self._ready = threading.Event()
         self._closed = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: What runs on the loop, and is cancelled at the end.
+        self.tasks: set[asyncio.Task[Any]] = set()
         self._closeables: weakref.WeakSet[Closeable] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._run, name="ipfs-accelerate-portal", daemon=True)
         self._thread.start()
@@ -105,7 +103,12 @@ class Portal:
             self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
 
-    def _ended(self) -> BaseException:
+    @property
+    def thread_id(self) -> int | None:
+        """The thread that runs the loop."""
+        return self._thread.ident
+
+    def ended(self) -> BaseException:
         """What a caller is told whose call was cancelled under it."""
         return ConfigurationError(_SHUTTING_DOWN) if self._closed else asyncio.CancelledError()
 
@@ -131,9 +134,9 @@ class Portal:
             self.loop.close()
 
     async def _shut(self) -> None:
-        for task in list(self._tasks):
+        for task in list(self.tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         for closeable in list(self._closeables):
             with contextlib.suppress(Exception):
                 await closeable.aclose()
@@ -161,17 +164,17 @@ class _Exchange(Generic[T]):
 
     def start(self) -> None:
         self._task = self._portal.loop.create_task(self._await(), context=self._context)
-        self._portal._tasks.add(self._task)
+        self._portal.tasks.add(self._task)
         self._task.add_done_callback(self._finish)
 
     async def _await(self) -> T:
         return await self._function(*self._args, **self._kwargs)
 
     def _finish(self, task: asyncio.Task[T]) -> None:
-        self._portal._tasks.discard(task)
+        self._portal.tasks.discard(task)
         self._task = None  # the task holds its error, the error its traceback, and that the frame that waits here
         if task.cancelled():
-            self._error = self._portal._ended()
+            self._error = self._portal.ended()
         else:
             self._error = task.exception()
             if self._error is None:
@@ -222,14 +225,14 @@ class _Submission(Generic[T]):
             self._future.set_running_or_notify_cancel()  # whoever waits for it must be told
             return
         self._task = self._portal.loop.create_task(self._await(), context=self._context)
-        self._portal._tasks.add(self._task)
+        self._portal.tasks.add(self._task)
         self._task.add_done_callback(self._settle)
 
     async def _await(self) -> T:
         return await self._function(*self._args, **self._kwargs)
 
     def _settle(self, task: asyncio.Task[T]) -> None:
-        self._portal._tasks.discard(task)
+        self._portal.tasks.discard(task)
         # The future may hold our `cancel`, and thereby all this: let go of what the caller may have forgotten by now.
         self._args, self._kwargs = (), {}
         del self._function
@@ -250,156 +253,6 @@ class _Submission(Generic[T]):
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-
-
-class PumpedStream(Generic[T]):
-    """Iterates in this thread over batches read on the loop.
-
-    A task there pumps into a buffer of at most ``bound`` items and then waits for the reader, so a slow reader slows
-    the upstream down; an error (a timeout as well) reaches the reader after the items before it.
-    """
-
-    def __init__(
-        self,
-        portal: Portal,
-        next_batch: Callable[[], Awaitable[list[T]]],
-        abort: Callable[[], None],
-        *,
-        deadline: float | None = None,
-        bound: int = 256,
-    ) -> None:
-        self._portal = portal
-        self._next_batch = next_batch
-        self._abort = abort
-        self._deadline = deadline
-        self._bound = bound
-        self._buffer: deque[T] = deque()
-        self._condition = threading.Condition()
-        self._ended = False
-        self._closed = False
-        self._fork = forks.generation()
-        self._error: BaseException | None = None
-        self._full = False
-        self._space: asyncio.Event | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._local: deque[T] = deque()
-        portal.check()
-        portal.loop.call_soon_threadsafe(self._start)
-
-    def __iter__(self) -> PumpedStream[T]:
-        return self
-
-    def __next__(self) -> T:
-        local = self._local
-        if local:
-            return local.popleft()
-        if threading.get_ident() == self._portal._thread.ident:
-            self._portal.check()
-        if self._fork != forks.generation():
-            raise ConfigurationError("this stream was begun before a fork, and its answer goes to the parent process")
-        with self._condition:
-            while not self._buffer and not self._ended:
-                self._condition.wait()
-            self._local, self._buffer = self._buffer, local
-            full, self._full = self._full, False
-        if full:
-            with contextlib.suppress(RuntimeError):
-                self._portal.loop.call_soon_threadsafe(self._make_space)
-        if self._local:
-            return self._local.popleft()
-        if self._error is not None:
-            error, self._error = self._error, None
-            try:
-                raise error
-            finally:
-                del error
-        raise StopIteration
-
-    def close(self) -> None:
-        """Leave the stream: the upstream connection is dropped and everything held is given back."""
-        with contextlib.suppress(RuntimeError):
-            self._portal.loop.call_soon_threadsafe(self._cancel)
-        self._local.clear()
-        with self._condition:
-            self._buffer.clear()
-            self._error = None
-            self._ended = self._closed = True
-            self._condition.notify_all()
-
-    def __del__(self) -> None:
-        if not self._ended:
-            self.close()
-
-    # --- on the loop ---------------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        self._space = asyncio.Event()
-        # The task holds a weak hand on this object only through its bound parts; see `__del__` above.
-        self._task = self._portal.loop.create_task(_pump(_PumpState(self)))
-        self._portal._tasks.add(self._task)
-        self._task.add_done_callback(self._portal._tasks.discard)
-
-    def _make_space(self) -> None:
-        if self._space is not None:
-            self._space.set()
-
-    def _cancel(self) -> None:
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-        self._abort()
-
-
-class _PumpState:
-    """What the pump needs of its stream, held weakly: a reader that forgets the stream must be able to end it."""
-
-    def __init__(self, stream: PumpedStream[Any]) -> None:
-        self.stream = weakref.ref(stream)
-        self.next_batch = stream._next_batch
-        self.abort = stream._abort
-        self.space = stream._space
-        self.deadline = stream._deadline
-
-
-async def _pump(state: _PumpState) -> None:
-    error: BaseException | None = None
-    try:
-        while True:
-            batch = await state.next_batch()
-            stream = state.stream()
-            if stream is None or not batch:
-                break
-            with stream._condition:
-                if stream._closed:
-                    break
-                stream._buffer.extend(batch)
-                stream._full = full = len(stream._buffer) >= stream._bound
-                stream._condition.notify()
-            del stream
-            if full and state.space is not None:
-                state.space.clear()
-                await _space(state.space, state.deadline)
-    except BaseException as problem:
-        error = problem
-        if isinstance(problem, asyncio.CancelledError):
-            raise
-    finally:
-        state.abort()
-        stream = state.stream()
-        if stream is not None:
-            with stream._condition:
-                if not stream._closed:  # who has closed it does not want to hear how it ended
-                    stream._error = stream._portal._ended() if isinstance(error, asyncio.CancelledError) else error
-                stream._ended = True
-                stream._condition.notify_all()
-
-
-async def _space(space: asyncio.Event, deadline: float | None) -> None:
-    left = None if deadline is None else deadline - time.monotonic()
-    try:
-        async with asyncio.timeout(left):
-            await space.wait()
-    except TimeoutError:
-        raise ReadTimeout("the stream was not read to its end before the call's deadline") from None
 
 
 _portal: Portal | None = None

@@ -8,7 +8,8 @@ from typing import Any
 from ipfs_accelerate_py import portal as portals
 from ipfs_accelerate_py.client import AsyncClient, ReplyStream
 from ipfs_accelerate_py.live import LiveSettings
-from ipfs_accelerate_py.portal import Portal, PumpedStream
+from ipfs_accelerate_py.portal import Portal
+from ipfs_accelerate_py.pump import PumpedStream
 from ipfs_accelerate_py.stream import Collector
 from ipfs_accelerate_py.transport import Transport
 from ipfs_accelerate_py.types import Chunk, Message, ModelInfo, Reply, Usage

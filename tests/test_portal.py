@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ReadTimeout, ServerError
-from ipfs_accelerate_py.portal import Portal, PumpedStream, portal
+from ipfs_accelerate_py.portal import Portal, portal
+from ipfs_accelerate_py.pump import PumpedStream
 
 word: contextvars.ContextVar[str] = contextvars.ContextVar("word", default="none")
 
@@ -45,7 +46,7 @@ def test_results_and_errors_cross(gate: Portal) -> None:
 
     with pytest.raises(ServerError, match="down"):
         gate.call(fail)
-    assert gate._tasks == set()
+    assert gate.tasks == set()
 
 
 def test_there_is_one_for_the_process() -> None:
@@ -67,7 +68,7 @@ def test_the_first_callers_meet_in_one_portal() -> None:
 def test_many_threads_at_once(gate: Portal) -> None:
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(lambda number: gate.call(double, number), range(2000))) == [2 * n for n in range(2000)]
-    assert gate._tasks == set()
+    assert gate.tasks == set()
 
 
 def test_context_variables_cross(gate: Portal) -> None:
@@ -145,7 +146,7 @@ def test_an_interrupted_wait_cancels_the_call(gate: Portal) -> None:
         exchange.wait()
     assert ended.wait(1)
     assert gate.call(double, 1) == 2
-    assert gate._tasks == set()
+    assert gate.tasks == set()
 
 
 def test_closing_cancels_what_runs_and_refuses_what_comes() -> None:
@@ -207,7 +208,7 @@ def test_a_submitted_call_settles_its_future_and_can_be_cancelled(gate: Portal) 
     with pytest.raises(CancelledError):
         hanging.result(1)
     assert gate.call(double, 1) == 2
-    assert gate._tasks == set()
+    assert gate.tasks == set()
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -244,9 +245,9 @@ class Feed:
 
 def tasks_are_gone(gate: Portal) -> bool:
     until = time.monotonic() + 1
-    while gate._tasks and time.monotonic() < until:
+    while gate.tasks and time.monotonic() < until:
         time.sleep(0.001)
-    return not gate._tasks
+    return not gate.tasks
 
 
 def test_everything_comes_in_order(gate: Portal) -> None:
