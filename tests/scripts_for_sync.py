@@ -21,7 +21,8 @@ def make(url: str, **settings: Any) -> Client:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(text + "\n")  # one piece: print() writes two, and other threads speak as well
+    sys.stdout.flush()
 
 
 def interrupted(url: str) -> None:

@@ -35,8 +35,8 @@ SETTINGS: dict[str, Any] = {
     **QUICK,
     "max_retries": 3,
     "initial_retry_delay": 0.01,
-    "idle_timeout": 0.2,
-    "first_byte_timeout": 0.2,
+    "idle_timeout": 0.5,
+    "first_byte_timeout": 0.5,
     "connect_timeout": 0.2,
     "max_body_bytes": 1 << 20,
 }

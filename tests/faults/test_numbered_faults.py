@@ -109,7 +109,7 @@ def test_6_never_answers_and_is_not_asked_twice(mode: str, sim: SimulatorThread)
 @every_mode
 def test_7_headers_at_once_and_the_first_token_later(mode: str, sim: SimulatorThread) -> None:
     """Without a first-content limit the deadline is the only one for a stream; a unary body falls silent."""
-    seen = play(mode, sim, always=Fault.stall(seconds=0.4))
+    seen = play(mode, sim, always=Fault.stall(seconds=0.9))
     if "stream" in mode:
         rescued(seen, 1)
     else:

@@ -254,7 +254,9 @@ def test_forward_threads_follow_the_processors(
     monkeypatch.setattr(embeddings, "available_cpus", lambda: cpus)
     before = set(threading.enumerate())
     load(folder).embed_sync(["a dog"])
-    assert len(set(threading.enumerate()) - before) == workers + 2
+    begun = [thread.name for thread in set(threading.enumerate()) - before]
+    # Its own ones: a model that an earlier test dropped may be closing just now, in a thread of that name.
+    assert len([name for name in begun if name.startswith("embed") and name != "embed_close"]) == workers + 2
 
 
 def test_a_program_that_never_closes_still_ends(folder: Path) -> None:
