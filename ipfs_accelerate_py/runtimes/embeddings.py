@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -315,7 +316,11 @@ def _abandon(scheduler: BatchScheduler) -> None:
     # The garbage collector may come by in any thread, one of the scheduler's own that holds its lock among them: that
     # thread cannot wait for the others.
     atexit.unregister(scheduler.close)
-    threading.Thread(target=scheduler.close, name="embed_close", daemon=True).start()
+    # No daemon: it may let go of the last tensor, for which torch takes the interpreter's lock, and a daemon thread
+    # that does so while the interpreter ends is torn down in the middle of C++, which aborts the process.
+    closing = threading.Thread(target=scheduler.close, name="embed_close", daemon=False)
+    with contextlib.suppress(RuntimeError):  # the interpreter is ending, and begins no thread any more
+        closing.start()
 
 
 def _thread_setter(threads: int | None) -> Callable[[], None]:
