@@ -50,7 +50,7 @@ class AsyncClient(LiveSettings):
         api_key: a key, or several by name (``{"first": "...", "second": "..."}``); else looked up like the URL.
         metadata: the older API's dictionary of keys and URLs.
         headers: sent with each request.
-        transport: another transport than aiohttp's.
+        transport: another transport than our own.
         settings: any setting of `Settings` by name; each is also a live attribute of the client.
 
     Options of a call that are not named in its signature go to the service as they are, under the service's names.

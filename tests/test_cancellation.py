@@ -358,8 +358,8 @@ async def _thousand(seed: int) -> None:
         assert (await client.chat("m", "x")).text == expected
         await nothing_held(client)
         # Connections that lie idle in the pool are known on both sides.
-        connector: Any = client._backend.transport._session.connector  # type: ignore[union-attr]
-        await eventually(lambda: sim.open_connections == sum(len(kept) for kept in connector._conns.values()))
+        idle = client._backend.transport._pool.idle  # type: ignore[union-attr]
+        await eventually(lambda: sim.open_connections == sum(len(kept) for kept in idle.values()))
         found = client.snapshot()["usage"]
         assert found["total_requests"] == (
             found["successful_requests"] + found["failed_requests"] + found["cancelled_requests"]

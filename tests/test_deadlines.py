@@ -5,126 +5,93 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
 from ipfs_accelerate_py.deadlines import Deadlines
 
 
-async def wait(deadlines: Deadlines, seconds: float | None, future: asyncio.Future[None] | None = None) -> float:
-    began = time.monotonic()
-    try:
-        with deadlines.limit(None if seconds is None else began + seconds):
-            await (future or asyncio.get_running_loop().create_future())
-    except TimeoutError:
-        pass
-    return time.monotonic() - began
+class Wait:
+    """A future that ends when its limit has come."""
+
+    def __init__(self, deadlines: Deadlines, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+        self.expired = 0
+        self.took = 0.0
+        self._began = time.monotonic()
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        deadlines.add(self)
+
+    def expire(self) -> None:
+        self.expired += 1
+        self.took = time.monotonic() - self._began
+        self._future.set_result(None)
+
+    async def end(self) -> float:
+        """Seconds until it expired."""
+        await asyncio.wait_for(self._future, 5)
+        return self.took
+
+
+def deadlines_here() -> Deadlines:
+    return Deadlines(asyncio.get_running_loop())
 
 
 async def test_each_wait_ends_at_its_own_time_in_whatever_order_they_were_set() -> None:
-    deadlines = Deadlines()
+    deadlines = deadlines_here()
     limits = [0.06, 0.02, 0.09, 0.04, 0.0, -1.0]
-    took = await asyncio.gather(*[wait(deadlines, limit) for limit in limits])
+    took = await asyncio.gather(*[Wait(deadlines, limit).end() for limit in limits])
     for limit, seconds in zip(limits, took, strict=True):
         assert max(0.0, limit) - 0.005 <= seconds < max(0.0, limit) + 0.05
-    assert not deadlines._limits
+    assert not len(deadlines)
 
 
 async def test_a_wait_that_ends_in_time_is_left_alone() -> None:
-    deadlines = Deadlines()
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.005, future.set_result, None)
-    assert await wait(deadlines, 0.05, future) < 0.05
-    await asyncio.sleep(0.06)  # its time comes, and finds nobody
-    assert await wait(deadlines, 0.01) < 0.1
-    deadlines.close()
-
-
-async def test_no_limit_is_none() -> None:
-    deadlines = Deadlines()
-    with deadlines.limit(None):
-        await asyncio.sleep(0)
+    deadlines = deadlines_here()
+    wait = Wait(deadlines, 0.01)
+    deadlines.discard(wait)
+    deadlines.discard(wait)  # harmless
+    assert await Wait(deadlines, 0.02).end() < 0.1
+    assert not wait.expired
     assert deadlines._timer is None
 
 
-async def test_a_cancellation_of_the_callers_stays_one() -> None:
-    deadlines = Deadlines()
+async def test_a_limit_may_be_moved_later_without_telling() -> None:
+    deadlines = deadlines_here()
+    wait = Wait(deadlines, 0.01)
+    wait.until += 0.04
+    assert 0.045 <= await wait.end() < 0.2
+    assert wait.expired == 1
 
-    async def call() -> None:
-        with deadlines.limit(time.monotonic() + 5):
-            await asyncio.get_running_loop().create_future()
 
-    task = asyncio.create_task(call())
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not deadlines._limits
+async def test_what_expires_may_lift_other_limits_and_set_new_ones() -> None:
+    deadlines = deadlines_here()
+    later: list[Wait] = []
+
+    class First(Wait):
+        def expire(self) -> None:
+            for other in others:
+                deadlines.discard(other)
+            later.append(Wait(deadlines, 0.01))
+            super().expire()
+
+    others: list[Wait] = []
+    first = First(deadlines, 0.01)
+    others += [Wait(deadlines, 0.011) for _ in range(5)]
+    for other in others:
+        other.until = first.until + 1e-9  # due in the same turn, perhaps looked at before
+    await first.end()
+    assert await later[0].end() < 0.1
+    assert all(other.expired <= 1 for other in others)
+    assert not len(deadlines)
+
+
+async def test_one_timer_serves_all() -> None:
+    deadlines = deadlines_here()
+    far = [Wait(deadlines, 60.0 + number) for number in range(100)]
+    timer = deadlines._timer
+    assert await Wait(deadlines, 0.01).end() < 0.1
+    Wait(deadlines, float("inf"))
+    assert deadlines._timer is not timer
+    assert await Wait(deadlines, 0.01).end() < 0.1
+    assert len(deadlines) == len(far) + 1
     deadlines.close()
-
-
-async def test_cancelled_and_out_of_time_in_the_same_turn_it_is_cancelled() -> None:
-    deadlines = Deadlines()
-
-    async def call() -> None:
-        with deadlines.limit(time.monotonic() + 5):
-            await asyncio.get_running_loop().create_future()
-
-    task = asyncio.create_task(call())
-    await asyncio.sleep(0)
-    task.cancel()
-    next(iter(deadlines._limits)).expire()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    deadlines.close()
-
-
-async def test_out_of_time_inside_another_timeout_each_is_told_apart() -> None:
-    deadlines = Deadlines()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(5):
-            with deadlines.limit(time.monotonic() + 0.01):
-                await asyncio.get_running_loop().create_future()
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            with deadlines.limit(time.monotonic() + 5):
-                await asyncio.get_running_loop().create_future()
-    assert task.cancelling() == 0
-    assert not deadlines._limits
-    deadlines.close()
-
-
-async def test_an_error_of_the_wait_is_that_error_also_when_its_time_has_come() -> None:
-    deadlines = Deadlines()
-
-    async def call() -> None:
-        with deadlines.limit(time.monotonic() + 5):
-            try:
-                await asyncio.get_running_loop().create_future()
-            except asyncio.CancelledError:
-                raise ValueError("on the way out") from None
-
-    task = asyncio.create_task(call())
-    await asyncio.sleep(0)
-    next(iter(deadlines._limits)).expire()
-    with pytest.raises((ValueError, TimeoutError)):
-        await task
-    assert task.cancelling() == 0
-    deadlines.close()
-
-
-async def test_far_limits_do_not_hide_near_ones() -> None:
-    deadlines = Deadlines()
-    far = [asyncio.create_task(wait(deadlines, 60.0 + number)) for number in range(100)]
-    await asyncio.sleep(0)
-    assert await wait(deadlines, 0.01) < 0.1
-    forever = asyncio.create_task(wait(deadlines, float("inf")))
-    await asyncio.sleep(0)
-    assert await wait(deadlines, 0.01) < 0.1
-    for task in (*far, forever):
-        task.cancel()
-    await asyncio.gather(*far, forever, return_exceptions=True)
-    assert not deadlines._limits
-    deadlines.close()
+    assert not len(deadlines)
+    assert deadlines._timer is None

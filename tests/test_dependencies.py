@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Rooms whose imports an extra brings.
 EXTRAS = {"gateway": "gateway", "runtimes": "local"}
 #: Imported under another name than the distribution's, or as a part of another's interface.
-BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml", "yarl": "aiohttp"}
+BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml"}
 
 
 def asked_for(requirements: list[str]) -> set[str]:

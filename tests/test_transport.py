@@ -16,7 +16,7 @@ from ipfs_accelerate_py.errors import (
     TransportError,
 )
 from ipfs_accelerate_py.simulator import Fault, Simulator
-from ipfs_accelerate_py.transport import AiohttpTransport, HttpRequest, HttpResponse, Limits
+from ipfs_accelerate_py.transport import HttpRequest, HttpResponse, HttpTransport, Limits
 from tests.upstreams import (
     DONE,
     END,
@@ -75,11 +75,13 @@ async def test_an_answer_left_in_its_middle_costs_the_connection_and_nothing_els
 async def test_small_packets_are_sent_at_once() -> None:
     found: list[int] = []
 
-    class Looking(AiohttpTransport):
+    class Looking(HttpTransport):
         async def send(self, request: HttpRequest, limits: Limits) -> HttpResponse:
             response = await super().send(request, limits)
-            for protocol in self._session.connector._acquired:  # type: ignore[union-attr]
-                sock = protocol.transport.get_extra_info("socket")  # type: ignore[union-attr]
+            assert self._pool is not None
+            for connection in self._pool.busy:
+                assert connection.transport is not None
+                sock = connection.transport.get_extra_info("socket")
                 found.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             return response
 

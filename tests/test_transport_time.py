@@ -20,7 +20,7 @@ from ipfs_accelerate_py.errors import (
     TransportError,
 )
 from ipfs_accelerate_py.simulator import Fault, Simulator
-from ipfs_accelerate_py.transport import AiohttpTransport, Limits
+from ipfs_accelerate_py.transport import HttpTransport, Limits
 from tests.upstreams import (
     DONE,
     RawServer,
@@ -52,7 +52,7 @@ def blackhole() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
 
 
-async def timed(transport: AiohttpTransport, url: str, limits: Limits) -> tuple[AccelerateError, float]:
+async def timed(transport: HttpTransport, url: str, limits: Limits) -> tuple[AccelerateError, float]:
     began = time.monotonic()
     with pytest.raises(AccelerateError) as caught:
         await fetch(transport, url, limits)

@@ -14,7 +14,7 @@ from ipfs_accelerate_py.errors import (
     ConnectFailed,
 )
 from ipfs_accelerate_py.simulator import Simulator
-from ipfs_accelerate_py.transport import AiohttpTransport
+from ipfs_accelerate_py.transport import HttpTransport
 from tests.upstreams import (
     RawServer,
     client_of,
@@ -52,7 +52,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(server_context: ssl.S
 async def test_a_given_context_is_used(authority: trustme.CA, server_context: ssl.SSLContext) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    transport = AiohttpTransport(ssl_context=context)
+    transport = HttpTransport(ssl_context=context)
     async with (
         RawServer(replies(whole()), tls=server_context) as server,
         client_of(server.url, transport=transport) as client,
@@ -66,7 +66,7 @@ async def test_the_name_on_the_certificate_counts(authority: trustme.CA) -> None
     authority.issue_cert("elsewhere.example").configure_cert(server_context)
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    transport = AiohttpTransport(ssl_context=context)
+    transport = HttpTransport(ssl_context=context)
     async with (
         RawServer(replies(whole()), tls=server_context) as server,
         client_of(server.url, transport=transport, max_retries=0) as client,
@@ -129,7 +129,7 @@ async def test_a_proxy_of_the_environment_is_used_and_no_proxy_is_obeyed(monkeyp
         async with client_of(sim.url) as client:
             assert (await client.chat("m", "x")).text != "Hi"
         assert len(proxy.asked) == 1
-        async with client_of("http://other.invalid/v1", transport=AiohttpTransport(trust_env=False)) as client:
+        async with client_of("http://other.invalid/v1", transport=HttpTransport(trust_env=False)) as client:
             with pytest.raises(ConnectFailed):
                 await client.chat("m", "x")
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ipfs_accelerate_py import AsyncClient, Client
-from ipfs_accelerate_py.transport import AiohttpTransport, HttpRequest, Limits
+from ipfs_accelerate_py.transport import HttpRequest, HttpTransport, Limits
 
 #: Settings under which nothing sleeps long.
 QUICK: dict[str, Any] = {"initial_retry_delay": 0.005, "max_retry_delay": 0.2, "circuit_failure_threshold": 1000}
@@ -142,7 +142,7 @@ def holding(client: AsyncClient) -> dict[str, Any]:
     pipeline = client._backend.pipeline
     found = pipeline.snapshot()
     transport = client._backend.transport
-    assert isinstance(transport, AiohttpTransport)
+    assert isinstance(transport, HttpTransport)
     return {
         "in flight": found["in_flight"],
         "slots": found["queue"]["active"],
@@ -150,7 +150,7 @@ def holding(client: AsyncClient) -> dict[str, Any]:
         "keys": sum(key["active"] for key in found["keys"].values()),
         "probes": pipeline.breaker._probes,
         "connections": transport.open_connections,
-        "limits of time": len(transport._deadlines._limits),
+        "limits of time": 0 if transport._pool is None else len(transport._pool.deadlines),
     }
 
 
@@ -216,7 +216,7 @@ def post(url: str, body: bytes | None = BODY, /, **headers: str) -> HttpRequest:
 
 @contextlib.asynccontextmanager
 async def opened(**options: Any) -> Any:
-    transport = AiohttpTransport(**options)
+    transport = HttpTransport(**options)
     try:
         yield transport
         assert transport.open_connections == 0
@@ -224,6 +224,6 @@ async def opened(**options: Any) -> Any:
         await transport.aclose()
 
 
-async def fetch(transport: AiohttpTransport, url: str, limits: Limits | None = None, **headers: str) -> bytes:
+async def fetch(transport: HttpTransport, url: str, limits: Limits | None = None, **headers: str) -> bytes:
     response = await transport.send(post(url, **headers), limits or Limits())
     return await response.read()

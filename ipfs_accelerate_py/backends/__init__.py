@@ -12,7 +12,7 @@ from ipfs_accelerate_py.errors import ConfigurationError, UnsupportedOperation
 from ipfs_accelerate_py.pipeline import Pipeline
 from ipfs_accelerate_py.pipeline.keys import KeyPool
 from ipfs_accelerate_py.settings import Settings
-from ipfs_accelerate_py.transport import AiohttpTransport, Transport
+from ipfs_accelerate_py.transport import HttpTransport, Transport
 from ipfs_accelerate_py.types import Call, Handler, Reply
 
 __all__ = [
@@ -69,7 +69,7 @@ class Backend:
             self.transport: Transport | None = None
             handler = self.local
         else:
-            self.transport = self._transport or AiohttpTransport(max_header_bytes=self.settings.max_header_bytes)
+            self.transport = self._transport or HttpTransport(max_header_bytes=self.settings.max_header_bytes)
             self.http = HttpBackend(spec, spec.dialect(), self.transport, self.base_url, self.settings, self._headers)
             self.local = None
             handler = self.http
@@ -115,14 +115,14 @@ class Backend:
 
     def renew(self) -> None:
         """Start with fresh state: in a forked child, what the parent had in flight is not ours to wait for."""
-        if isinstance(self.transport, AiohttpTransport):
+        if isinstance(self.transport, HttpTransport):
             self.transport.forget()
         self.settings.forget_watchers()
         self._build()
 
     def warm_up(self) -> None:
         """Import now what the first call would import: for who wants to answer the first one as fast as the second."""
-        if isinstance(self.transport, AiohttpTransport):
+        if isinstance(self.transport, HttpTransport):
             self.transport.warm_up()
 
     async def aclose(self) -> None:
