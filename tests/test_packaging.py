@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import PERSONAL, ROOT
 
-MOST_DISTRIBUTIONS = 26
-MOST_MEGABYTES = 48
+MOST_DISTRIBUTIONS = 12
+MOST_MEGABYTES = 36
 
 
 def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
