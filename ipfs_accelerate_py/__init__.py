@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ipfs_accelerate_py.backends import BackendSpec as BackendSpec
     from ipfs_accelerate_py.backends import register_backend as register_backend
     from ipfs_accelerate_py.client import AsyncClient as AsyncClient
+    from ipfs_accelerate_py.endpoints import ipfs_accelerate_py as ipfs_accelerate_py
     from ipfs_accelerate_py.errors import AccelerateError as AccelerateError
     from ipfs_accelerate_py.settings import Settings as Settings
     from ipfs_accelerate_py.settings import Timeouts as Timeouts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ipfs_accelerate_py.types import Chunk as Chunk
     from ipfs_accelerate_py.types import Priority as Priority
     from ipfs_accelerate_py.types import Reply as Reply
+    from ipfs_accelerate_py.types import Tensor as Tensor
     from ipfs_accelerate_py.types import Usage as Usage
 
 _HOMES = {
@@ -38,8 +40,10 @@ _HOMES = {
     "Priority": "types",
     "Reply": "types",
     "Settings": "settings",
+    "Tensor": "types",
     "Timeouts": "settings",
     "Usage": "types",
+    "ipfs_accelerate_py": "endpoints",
     "register_backend": "backends",
 }
 

@@ -159,7 +159,7 @@ class Credentials:
         if explicit is not None and (text := _clean(explicit, "the value passed as an argument")):
             return text
         for name in metadata_names:
-            value = self._metadata.get(name)
+            value = self._metadata_value(name)
             if value is not None and (text := _clean(value, f"metadata {name!r}")):
                 return text
         for source, variables in self._places():
@@ -167,6 +167,14 @@ class Credentials:
                 if text := _clean(variables.get(name, ""), f"{name} (from {source})"):
                     return text
         return None
+
+    def _metadata_value(self, name: str) -> Any:
+        """A value of the metadata; ``outer.inner`` is one of a dictionary in it."""
+        value = self._metadata.get(name)
+        outer, dot, inner = name.partition(".")
+        if value is None and dot and isinstance(group := self._metadata.get(outer), Mapping):
+            value = group.get(inner)
+        return value
 
     def _metadata_keys(self, names: Sequence[str]) -> list[Credential]:
         for name in names:

@@ -11,7 +11,7 @@ import msgspec
 
 from ipfs_accelerate_py.errors import ConfigurationError
 
-__all__ = ["Settings", "Timeouts"]
+__all__ = ["Settings", "Timeouts", "check_strategy"]
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -167,7 +167,8 @@ def _boolean(name: str, value: Any) -> bool:
 STRATEGIES = ("round-robin", "least-loaded")
 
 
-def _strategy(name: str, value: Any) -> str:
+def check_strategy(name: str, value: Any) -> str:
+    """How keys are chosen."""
     if value not in STRATEGIES:
         raise ConfigurationError(f"{name} must be one of {', '.join(STRATEGIES)}, not {value!r}")
     return str(value)
@@ -188,7 +189,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "circuit_reset_timeout": _seconds(),
     "circuit_success_threshold": _integer(1),
     "circuit_half_open_probes": _integer(1),
-    "key_selection_strategy": _strategy,
+    "key_selection_strategy": check_strategy,
     "requests_per_minute": _limit,
     "tokens_per_minute": _limit,
     "connect_timeout": _limit,

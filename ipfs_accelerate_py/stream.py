@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from ipfs_accelerate_py.types import Chunk, Reply, ToolCall, Usage
+from ipfs_accelerate_py.types import Chunk, Image, Reply, ToolCall, Usage
 
 __all__ = ["ChunkSource", "Collector", "Stream"]
 
@@ -179,6 +179,10 @@ class _Finisher:
         stream.abort()
 
 
+#: What is known of a call before its stream, and is no part of the answer.
+_OF_THE_CALL = ("backend", "request_id", "attempts", "key_name", "upstream_request_id", "ignored")
+
+
 class Collector:
     """Adds the chunks of a stream up to the `Reply` the unary call would have given."""
 
@@ -191,7 +195,8 @@ class Collector:
         self._finish_reason: str | None = None
         self._model = ""
         self._usage = Usage()
-        self._id = ""
+        self._thinking: list[dict[str, Any]] = []
+        self._images: list[Image] = []
 
     def add(self, chunk: Chunk) -> None:
         if chunk.index == 0:
@@ -204,6 +209,8 @@ class Collector:
             for piece in chunk.tool_calls:
                 self._add_tool(piece)
             self._finish_reason = chunk.finish_reason or self._finish_reason
+            self._thinking.extend(chunk.thinking_blocks)
+            self._images.extend(chunk.images)
         if chunk.usage is not None:
             self._usage = chunk.usage
         self._model = chunk.model or self._model
@@ -215,13 +222,14 @@ class Collector:
         call.id = piece.id or call.id
         call.name = piece.name or call.name
         call.type = piece.type or call.type
+        call.signature = piece.signature or call.signature
         self._arguments.setdefault(piece.index, []).append(piece.arguments)
 
-    def reply(self) -> Reply:
-        """What the chunks so far add up to."""
+    def reply(self, begun: Reply | None = None) -> Reply:
+        """What the chunks so far add up to; ``begun`` is the reply that the stream came with."""
         for index, call in self._tools.items():
             call.arguments = "".join(self._arguments[index])
-        return Reply(
+        whole = Reply(
             model=self._model,
             text="".join(self._text),
             reasoning="".join(self._reasoning),
@@ -229,4 +237,10 @@ class Collector:
             tool_calls=[self._tools[index] for index in sorted(self._tools)],
             finish_reason=self._finish_reason,
             usage=self._usage,
+            thinking_blocks=self._thinking,
+            images=self._images,
         )
+        if begun is not None:
+            for name in _OF_THE_CALL:
+                setattr(whole, name, getattr(begun, name))
+        return whole

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ipfs_accelerate_py import portal as portals
-from ipfs_accelerate_py.client import AsyncClient, ReplyStream
+from ipfs_accelerate_py.client import AsyncClient
 from ipfs_accelerate_py.live import LiveSettings
 from ipfs_accelerate_py.portal import Portal
 from ipfs_accelerate_py.pump import PumpedStream
+from ipfs_accelerate_py.reply_stream import ReplyStream
 from ipfs_accelerate_py.stream import Collector
 from ipfs_accelerate_py.transport import Transport
-from ipfs_accelerate_py.types import Chunk, Message, ModelInfo, Reply, Usage
+from ipfs_accelerate_py.types import Chunk, Reply, Usage
+from ipfs_accelerate_py.verbs import AsyncVerbs
 
 __all__ = ["Client", "SyncReplyStream"]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _blocking(
+    verb: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Client, P], R]:
+    """The verb for ordinary code: it runs on the portal's loop, and is waited for here."""
+
+    def call(self: Client, /, *args: P.args, **options: P.kwargs) -> R:
+        return self.portal().call(verb, self._client, *args, **options)
+
+    return functools.update_wrapper(call, verb)
+
+
+def _streaming(
+    verb: Callable[Concatenate[AsyncClient, P], ReplyStream],
+) -> Callable[Concatenate[Client, P], SyncReplyStream]:
+    def call(self: Client, /, *args: P.args, **options: P.kwargs) -> SyncReplyStream:
+        return SyncReplyStream(self.portal(), verb(self._client, *args, **options))
+
+    return functools.update_wrapper(call, verb)
 
 
 class Client(LiveSettings):
@@ -60,47 +87,27 @@ class Client(LiveSettings):
         self.settings = client.settings
         self._generation = 0
 
-    # --- verbs ---------------------------------------------------------------------------------------------------
+    # --- verbs, written in `AsyncVerbs` --------------------------------------------------------------------------
 
-    def chat(
-        self, model: str, messages: str | Sequence[Message], *, system: str | None = None, **options: Any
-    ) -> Reply:
-        """One chat answer. ``messages`` is a text or a list of messages in OpenAI's shape."""
-        return self.portal().call(self._client.chat, model, messages, system=system, **options)
-
-    def stream(
-        self, model: str, messages: str | Sequence[Message], *, system: str | None = None, **options: Any
-    ) -> SyncReplyStream:
-        """A chat answer as it is written: ``for chunk in client.stream(...)``."""
-        return SyncReplyStream(self.portal(), self._client.stream(model, messages, system=system, **options))
-
-    def complete(self, model: str, prompt: str | list[Any], **options: Any) -> Reply:
-        """One plain completion of ``prompt``."""
-        return self.portal().call(self._client.complete, model, prompt, **options)
-
-    def stream_complete(self, model: str, prompt: str | list[Any], **options: Any) -> SyncReplyStream:
-        """A plain completion as it is written."""
-        return SyncReplyStream(self.portal(), self._client.stream_complete(model, prompt, **options))
-
-    def respond(self, model: str, input: str | list[Any], **options: Any) -> Reply:
-        """One answer of the Responses API."""
-        return self.portal().call(self._client.respond, model, input, **options)
-
-    def stream_respond(self, model: str, input: str | list[Any], **options: Any) -> SyncReplyStream:
-        """An answer of the Responses API as it is written; `Chunk.event` is the event's name."""
-        return SyncReplyStream(self.portal(), self._client.stream_respond(model, input, **options))
-
-    def embed(self, model: str, input: str | Sequence[Any], **options: Any) -> Reply:
-        """Embeddings: ``reply.vectors`` holds one list of floats per input, in order. A lone text is one input."""
-        return self.portal().call(self._client.embed, model, input, **options)
-
-    def models(self, **options: Any) -> list[ModelInfo]:
-        """The models that the backend offers."""
-        return self.portal().call(self._client.models, **options)
-
-    def request(self, path: str, body: Any = None, *, method: str = "POST", **options: Any) -> Reply:
-        """Any JSON request of the service, through the same pipeline; the answer is in ``reply.raw``."""
-        return self.portal().call(self._client.request, path, body, method=method, **options)
+    chat = _blocking(AsyncVerbs.chat)
+    stream = _streaming(AsyncVerbs.stream)
+    complete = _blocking(AsyncVerbs.complete)
+    stream_complete = _streaming(AsyncVerbs.stream_complete)
+    respond = _blocking(AsyncVerbs.respond)
+    stream_respond = _streaming(AsyncVerbs.stream_respond)
+    count_tokens = _blocking(AsyncVerbs.count_tokens)
+    embed = _blocking(AsyncVerbs.embed)
+    rerank = _blocking(AsyncVerbs.rerank)
+    classify = _blocking(AsyncVerbs.classify)
+    moderate = _blocking(AsyncVerbs.moderate)
+    transcribe = _blocking(AsyncVerbs.transcribe)
+    speak = _blocking(AsyncVerbs.speak)
+    generate_images = _blocking(AsyncVerbs.generate_images)
+    infer = _blocking(AsyncVerbs.infer)
+    store = _blocking(AsyncVerbs.store)
+    models = _blocking(AsyncVerbs.models)
+    request = _blocking(AsyncVerbs.request)
+    stream_request = _streaming(AsyncVerbs.stream_request)
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +119,11 @@ class Client(LiveSettings):
     @property
     def base_url(self) -> str:
         return self._client.base_url
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the backend was told beside settings; a default ``model``, for some."""
+        return self._client.options
 
     @property
     def active_requests(self) -> int:
@@ -138,6 +150,13 @@ class Client(LiveSettings):
         made = Client.__new__(Client)
         made._adopt(self._client.twin(base_url=base_url, api_key=api_key, **settings))
         return made
+
+    def bound(self, *, api_key_name: str | None = None, key_selection_strategy: str | None = None) -> Client:
+        """This client once more, for calls that use this key and no other, or choose among the keys in this way.
+
+        Queue, breaker, keys, settings and counters are those of this client.
+        """
+        return _Bound(self, api_key_name, key_selection_strategy)
 
     def add_api_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
         """Add a key to the pool, or replace the one of that name."""
@@ -199,6 +218,21 @@ class Client(LiveSettings):
             self.portal().run(setattr, self.settings, name, value)
 
 
+class _Bound(Client):
+    """A client that is another one, but for how keys are chosen; that one knows where their state lives."""
+
+    def __init__(self, client: Client, key_name: str | None, strategy: str | None) -> None:
+        self._shared = client
+        bound = client.asynchronous.bound(api_key_name=key_name, key_selection_strategy=strategy)
+        self._adopt(bound)
+
+    def portal(self) -> Portal:
+        return self._shared.portal()
+
+    def _set(self, name: str, value: Any) -> None:
+        self._shared._set(name, value)
+
+
 class SyncReplyStream:
     """A streaming answer: iterate over its chunks, then ask it for ``usage`` and the rest.
 
@@ -222,12 +256,7 @@ class SyncReplyStream:
         collector = Collector()
         for chunk in self._chunks:
             collector.add(chunk)
-        whole = collector.reply()
-        begun = self._inner.reply
-        if begun is not None:
-            whole.backend, whole.request_id, whole.attempts = begun.backend, begun.request_id, begun.attempts
-            whole.key_name, whole.upstream_request_id = begun.key_name, begun.upstream_request_id
-        return whole
+        return collector.reply(self._inner.reply)
 
     @property
     def request_id(self) -> str:

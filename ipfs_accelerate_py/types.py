@@ -3,8 +3,8 @@
 One envelope (`Call`) carries one request through the pipeline, and one result (`Reply`) comes back, unary or
 streaming. The shape of every policy and of every backend is `Handler`.
 
-Messages, tools and options are written as OpenAI's chat format writes them: it is the format most services speak, so
-for most calls a translation is the identity. Other dialects translate from it.
+What can be asked is in ``requests``, and the parts of answers that are not text are in ``results``; both are to be had
+from here too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,28 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from ipfs_accelerate_py.errors import ConfigurationError
+from ipfs_accelerate_py.requests import (
+    ChatRequest,
+    ClassifyRequest,
+    CompletionRequest,
+    CountRequest,
+    EmbedRequest,
+    ImageRequest,
+    InferRequest,
+    Message,
+    ModelsRequest,
+    ModerationRequest,
+    Operation,
+    Passthrough,
+    RawRequest,
+    Request,
+    RerankRequest,
+    ResponseRequest,
+    SpeechRequest,
+    StoreRequest,
+    TranscriptionRequest,
+)
+from ipfs_accelerate_py.results import Image, Label, Moderation, Ranked, Segment, Tensor
 
 if TYPE_CHECKING:
     from ipfs_accelerate_py.settings import Timeouts
@@ -27,38 +49,39 @@ __all__ = [
     "Call",
     "ChatRequest",
     "Chunk",
+    "ClassifyRequest",
     "CompletionRequest",
+    "CountRequest",
     "EmbedRequest",
     "Handler",
+    "Image",
+    "ImageRequest",
+    "InferRequest",
+    "Label",
     "Message",
     "ModelInfo",
     "ModelsRequest",
+    "Moderation",
+    "ModerationRequest",
     "Operation",
     "Passthrough",
     "Priority",
+    "Ranked",
     "RateLimits",
     "RawRequest",
     "Reply",
     "Request",
+    "RerankRequest",
     "ResponseRequest",
+    "Segment",
+    "SpeechRequest",
+    "StoreRequest",
+    "Tensor",
     "ToolCall",
+    "TranscriptionRequest",
     "Usage",
     "new_request_id",
 ]
-
-Message: TypeAlias = dict[str, Any]
-"""One chat message in OpenAI's shape: ``{"role": ..., "content": str | list of parts, ...}``."""
-
-
-class Operation(enum.StrEnum):
-    """What is asked of a backend."""
-
-    CHAT = "chat"
-    COMPLETION = "completion"
-    RESPONSE = "response"
-    EMBED = "embed"
-    MODELS = "models"
-    RAW = "raw"
 
 
 class Priority(enum.IntEnum):
@@ -82,75 +105,6 @@ class Priority(enum.IntEnum):
 
 
 _PRIORITIES: dict[Any, Priority] = {p: p for p in Priority} | {p.name: p for p in Priority}
-
-
-# --- requests ----------------------------------------------------------------------------------------------------
-# `options` holds what the caller set beside the named fields, under OpenAI's names. What is not set is not there, so
-# it is not sent; what we do not know is there all the same, so it passes through.
-
-
-class ChatRequest(msgspec.Struct):
-    """A chat completion: ``messages`` in OpenAI's shape."""
-
-    model: str
-    messages: list[Message]
-    options: dict[str, Any] = {}
-
-
-class CompletionRequest(msgspec.Struct):
-    """A plain text completion: ``prompt`` is a text, several texts, or token ids."""
-
-    model: str
-    prompt: str | list[Any]
-    options: dict[str, Any] = {}
-
-
-class ResponseRequest(msgspec.Struct):
-    """A call of OpenAI's Responses API: ``input`` is a text or a list of items."""
-
-    model: str
-    input: str | list[Any]
-    options: dict[str, Any] = {}
-
-
-class EmbedRequest(msgspec.Struct):
-    """Embeddings of several inputs: texts, or lists of token ids."""
-
-    model: str
-    input: list[Any]
-    options: dict[str, Any] = {}
-
-
-class ModelsRequest(msgspec.Struct):
-    """The list of models a backend offers."""
-
-    model: str = ""
-    options: dict[str, Any] = {}
-
-
-class RawRequest(msgspec.Struct):
-    """A JSON body for a path or full URL of the backend, sent as it is (the older API's ``make_post_request``)."""
-
-    path: str
-    body: Any = None
-    method: str = "POST"
-    model: str = ""
-    options: dict[str, Any] = {}
-
-
-Request: TypeAlias = ChatRequest | CompletionRequest | ResponseRequest | EmbedRequest | ModelsRequest | RawRequest
-
-
-class Passthrough(msgspec.Struct):
-    """A body that is already in a dialect's own format, to be forwarded without being decoded and encoded again.
-
-    ``body`` is the final JSON, model name and stream options already those of the target. ``hide_usage`` says that the
-    stream options were ours, and that the caller must not see the event they bring.
-    """
-
-    dialect: str
-    body: bytes
-    hide_usage: bool = False
 
 
 # --- the envelope ------------------------------------------------------------------------------------------------
@@ -180,6 +134,8 @@ class Call(msgspec.Struct, kw_only=True):
     priority: Priority = Priority.NORMAL
     deadline: float | None = None
     key_name: str | None = None
+    #: How the key is chosen, where otherwise than the settings say.
+    key_strategy: str | None = None
     timeouts: Timeouts | None = None
     headers: dict[str, str] | None = None
     passthrough: Passthrough | None = None
@@ -220,9 +176,9 @@ class RateLimits(msgspec.Struct):
 class Usage(msgspec.Struct):
     """Tokens of one call, as the backend counted them.
 
-    ``cached_tokens`` and ``input_audio_tokens`` are parts of ``input_tokens``; ``reasoning_tokens`` and
-    ``output_audio_tokens`` are parts of ``output_tokens``. ``reported`` is False where the backend sent no counts, and
-    then they are all zero.
+    ``cached_tokens`` (read from the provider's cache), ``cache_write_tokens`` (written to it) and
+    ``input_audio_tokens`` are parts of ``input_tokens``; ``reasoning_tokens`` and ``output_audio_tokens`` are parts of
+    ``output_tokens``. ``reported`` is False where the backend sent no counts, and then they are all zero.
     """
 
     input_tokens: int = 0
@@ -231,17 +187,37 @@ class Usage(msgspec.Struct):
     reasoning_tokens: int = 0
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
+    cache_write_tokens: int = 0
     reported: bool = False
 
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
+    def classes(self) -> dict[str, int]:
+        """The total in classes that do not overlap, as they are priced, and that sum to it exactly.
+
+        ``input`` and ``output`` are what is left beside the special classes. Where a provider's special counts are
+        more than their whole (cached audio is counted twice by some), the later ones of a whole give way.
+        """
+        found = {}
+        for whole, parts in (
+            ("input", ("cached_tokens", "cache_write_tokens", "input_audio_tokens")),
+            ("output", ("reasoning_tokens", "output_audio_tokens")),
+        ):
+            left: int = getattr(self, f"{whole}_tokens")
+            for part in parts:
+                count = found[part.removesuffix("_tokens")] = min(left, getattr(self, part))
+                left -= count
+            found[whole] = left
+        return found
+
 
 class ToolCall(msgspec.Struct):
     """One call of a tool the model asks for. ``arguments`` is JSON text, as the model wrote it.
 
     In a `Chunk` it is a piece: ``index`` says which call it belongs to, and the pieces of ``arguments`` add up.
+    ``signature`` is opaque text that some providers (Gemini) want back with the call in the next turn.
     """
 
     id: str = ""
@@ -249,6 +225,18 @@ class ToolCall(msgspec.Struct):
     arguments: str = ""
     index: int = 0
     type: str = "function"
+    signature: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The call in OpenAI's shape, as an assistant's message holds it, with its signature where it has one."""
+        made: dict[str, Any] = {
+            "id": self.id,
+            "type": self.type,
+            "function": {"name": self.name, "arguments": self.arguments},
+        }
+        if self.signature:
+            made["extra_content"] = {"google": {"thought_signature": self.signature}}
+        return made
 
 
 class ModelInfo(msgspec.Struct):
@@ -264,7 +252,8 @@ class Chunk(msgspec.Struct):
     """A piece of a streaming answer.
 
     ``finish_reason`` (``stop``, ``length``, ``tool_calls``, ``content_filter``) and ``usage`` come on the last ones.
-    ``index`` is the choice's number where several were asked for. ``data`` is the provider's own JSON.
+    ``index`` is the choice's number where several were asked for. ``thinking_blocks`` holds blocks of signed reasoning
+    that are complete now (see `Reply`), ``images`` whole ones. ``data`` is the provider's own JSON.
     """
 
     text: str = ""
@@ -277,6 +266,8 @@ class Chunk(msgspec.Struct):
     index: int = 0
     event: str = ""
     data: bytes = b""
+    thinking_blocks: Sequence[dict[str, Any]] = ()
+    images: Sequence[Image] = ()
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -286,10 +277,17 @@ class Chunk(msgspec.Struct):
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """The answer to one call.
+    """The answer to one call; what an operation does not have is empty.
 
     ``raw`` is the provider's whole decoded answer. ``stream`` is set on a streaming answer, and then the other fields
-    are those known before its first content. ``body`` holds the undecoded answer of a passthrough call.
+    are those known before its first content. ``body`` holds the undecoded answer of a passthrough call, and what is no
+    JSON (a recording, a page of metrics), of type ``content_type``.
+
+    ``finish_reason`` is ``stop``, ``length``, ``tool_calls``, ``content_filter``, or the provider's own word where it
+    means none of these. ``thinking_blocks`` holds the reasoning in signed blocks, as Anthropic writes them; put into
+    the next turn's assistant message under that name they go back as they are, which providers ask for beside tool
+    calls. ``ignored`` names options that the target has no counterpart of and that change nothing of the answer (hints
+    to a cache, for instance); what would change it is refused instead.
     """
 
     backend: str = ""
@@ -307,12 +305,32 @@ class Reply(msgspec.Struct, kw_only=True):
     body: bytes = b""
     content_type: str = "application/json"
     stream: Stream | None = None
+    thinking_blocks: Sequence[dict[str, Any]] = ()
+    ignored: Sequence[str] = ()
+    # Of the operations that have one. For a count of tokens: ``usage.input_tokens``.
+    ranking: Sequence[Ranked] = ()
+    labels: Sequence[Sequence[Label]] = ()
+    segments: Sequence[Segment] = ()
+    images: Sequence[Image] = ()
+    moderations: Sequence[Moderation] = ()
+    tensors: Sequence[Tensor] = ()
     # Written by the pipeline.
     request_id: str = ""
     upstream_request_id: str | None = None
     attempts: int = 1
     key_name: str | None = None
     latency: float = 0.0
+
+    def message(self) -> Message:
+        """The answer as the assistant's message of the next turn, with its calls and what the service signed."""
+        made: Message = {"role": "assistant", "content": self.text or None}
+        if self.tool_calls:
+            made["tool_calls"] = [call.as_dict() for call in self.tool_calls]
+        if self.thinking_blocks:
+            made["thinking_blocks"] = list(self.thinking_blocks)
+        if self.refusal:
+            made["refusal"] = self.refusal
+        return made
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]

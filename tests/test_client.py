@@ -11,7 +11,6 @@ import pytest
 from ipfs_accelerate_py import AsyncClient, BackendSpec, register_backend
 from ipfs_accelerate_py.backends import backend_names, configured, find_backend
 from ipfs_accelerate_py.backends import spec as specs
-from ipfs_accelerate_py.client import chat_messages
 from ipfs_accelerate_py.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -21,6 +20,7 @@ from ipfs_accelerate_py.errors import (
 )
 from ipfs_accelerate_py.simulator import Fault, Simulator
 from ipfs_accelerate_py.types import Call, ChatRequest, Operation, Passthrough
+from ipfs_accelerate_py.verbs import chat_messages
 from tests.upstreams import QUICK, client_of, nothing_held
 
 FUNCTION = {

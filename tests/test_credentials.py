@@ -6,15 +6,18 @@ import copy
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 import traceback
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dotenv import dotenv_values, find_dotenv
 
+from ipfs_accelerate_py.backends import backend_names, find_backend
 from ipfs_accelerate_py.credentials import Credential, Credentials, Secret, make_secret, write_template
 from ipfs_accelerate_py.errors import ConfigurationError
 
@@ -339,6 +342,18 @@ def test_every_name_in_the_template_works_once_its_comment_sign_is_gone(tmp_path
     write_file(tmp_path, "".join(f"{line.partition('=')[0]}=v{number}\n" for number, line in enumerate(lines)))
     assert len(found(places(tmp_path))) == 3
     assert places(tmp_path).value(None, (), ("LLVM_API_ENDPOINT",))
+
+
+def test_the_template_has_every_service_and_nothing_that_none_reads() -> None:
+    text = resources.files("ipfs_accelerate_py").joinpath("credentials.template").read_text(encoding="utf-8")
+    named = {re.sub(r"_\d+$", "", name) for name in re.findall(r"^#([A-Z]\w+)=", text, re.MULTILINE)}
+    read: set[str] = set()
+    for spec in map(find_backend, backend_names()):
+        options = {name for option in spec.options for name in option.env}
+        its_own = {*spec.key_env, *spec.url_env, *options}
+        assert spec.in_process or its_own & named, spec.name
+        read |= its_own
+    assert named <= read
 
 
 # --- a secret stays one --------------------------------------------------------------------------------------------

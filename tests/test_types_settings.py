@@ -12,7 +12,7 @@ import pytest
 from ipfs_accelerate_py import AsyncClient, Client, Priority, Settings, Timeouts, Usage, errors
 from ipfs_accelerate_py.errors import AccelerateError, BackendError, ConfigurationError
 from ipfs_accelerate_py.transport import HttpRequest
-from ipfs_accelerate_py.types import Call, ChatRequest, Chunk, Operation, Reply, new_request_id
+from ipfs_accelerate_py.types import Call, ChatRequest, Chunk, Operation, Reply, ToolCall, new_request_id
 
 # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -298,3 +298,24 @@ def test_errors_survive_pickling_and_copying(kind: type[AccelerateError]) -> Non
 def test_what_goes_on_the_wire_does_not_show_its_key() -> None:
     request = HttpRequest("POST", "http://x/v1", {"Authorization": "Bearer sk-secret-value"}, b"{}")
     assert "sk-secret-value" not in repr(request)
+
+
+def test_a_reply_is_the_assistants_message_of_the_next_turn() -> None:
+    block = {"type": "thinking", "thinking": "Hm.", "signature": "s1"}
+    call = ToolCall("call_1", "f", '{"a":1}', signature="s2")
+    reply = Reply(text="", tool_calls=[call], thinking_blocks=[block])
+    assert reply.message() == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "f", "arguments": '{"a":1}'},
+                "extra_content": {"google": {"thought_signature": "s2"}},
+            }
+        ],
+        "thinking_blocks": [block],
+    }
+    assert Reply(text="Hello").message() == {"role": "assistant", "content": "Hello"}
+    assert Reply(refusal="No.").message() == {"role": "assistant", "content": None, "refusal": "No."}

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.backends.http import HttpBackend
-from ipfs_accelerate_py.backends.spec import BackendSpec, backend_names, find_backend, register_backend
+from ipfs_accelerate_py.backends.rows import ROWS
+from ipfs_accelerate_py.backends.spec import (
+    BackendSpec,
+    Option,
+    Service,
+    backend_names,
+    find_backend,
+    register_backend,
+)
 from ipfs_accelerate_py.credentials import Credential, Credentials, Secret, make_secret
 from ipfs_accelerate_py.errors import ConfigurationError, UnsupportedOperation
 from ipfs_accelerate_py.pipeline import Pipeline
@@ -15,15 +23,24 @@ from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.transport import HttpTransport, Transport
 from ipfs_accelerate_py.types import Call, Handler, Reply
 
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.backends.local import LocalBackend
+
 __all__ = [
     "Backend",
     "BackendSpec",
+    "Option",
+    "Service",
     "backend_names",
     "configured",
     "find_backend",
     "open_backend",
     "register_backend",
 ]
+
+
+for _row in ROWS:
+    register_backend(_row)
 
 
 class Backend:
@@ -36,6 +53,7 @@ class Backend:
         keys: list[Credential],
         base_url: str,
         *,
+        options: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Transport | None = None,
         deferred: ConfigurationError | None = None,
@@ -43,6 +61,8 @@ class Backend:
         self.spec = spec
         self.settings = settings
         self.base_url = base_url
+        #: What the row's `Option`s came to.
+        self.options: dict[str, Any] = dict(options or {})
         self._keys: dict[str, tuple[Secret, int | None]] = {key.name: (key.secret, None) for key in keys}
         self._headers = headers
         self._transport = transport
@@ -52,7 +72,7 @@ class Backend:
     def _build(self) -> None:
         spec = self.spec
         missing = ""
-        if spec.requires_key:
+        if spec.needs_key(self.base_url, self.options):
             missing = (
                 f"Authentication error: no key for {spec.name!r}; set {' or '.join(spec.key_env)} in the environment "
                 "or in .env, or pass api_key"
@@ -61,24 +81,37 @@ class Backend:
         for name, (secret, most) in self._keys.items():
             pool.add(name, secret, most)
         handler: Handler
-        if spec.dialect is None:
-            from ipfs_accelerate_py.backends.local import LocalBackend
-
-            self.local: LocalBackend | None = LocalBackend(spec)
-            self.http: HttpBackend | None = None
-            self.transport: Transport | None = None
-            handler = self.local
+        self.service = spec.service(spec, self.base_url, self.options) if spec.service is not None else None
+        self.http: HttpBackend | None = None
+        self.transport: Transport | None = None
+        if self.service is not None:
+            handler = self.service
+            if (bind := getattr(self.service, "bind", None)) is not None:
+                bind(self.settings)  # a service with waits of its own reads their limits live
         else:
             self.transport = self._transport or HttpTransport(max_header_bytes=self.settings.max_header_bytes)
-            self.http = HttpBackend(spec, spec.dialect(), self.transport, self.base_url, self.settings, self._headers)
-            self.local = None
-            handler = self.http
+            handler = self.http = HttpBackend(
+                spec,
+                spec.dialect(self.base_url, self.options),
+                self.transport,
+                self.base_url,
+                self.settings,
+                self._headers,
+                self.options,
+            )
         self.pipeline = Pipeline(handler, self.settings, pool)
 
     async def __call__(self, call: Call) -> Reply:
         if self._deferred is not None:
             raise self._deferred
         return await self.pipeline(call)
+
+    @property
+    def local(self) -> LocalBackend | None:
+        """The handler of models in this process, where that is what this backend is."""
+        from ipfs_accelerate_py.backends.local import LocalBackend
+
+        return self.service if isinstance(self.service, LocalBackend) else None
 
     @property
     def dialect_name(self) -> str | None:
@@ -95,8 +128,9 @@ class Backend:
         return {name: secret.reveal() for name, (secret, _) in self._keys.items()}
 
     def add_key(self, name: str, key: str, max_concurrent: int | None = None) -> None:
-        if self.spec.dialect is None:
-            raise UnsupportedOperation(f"the backend {self.spec.name!r} runs in this process and takes no key")
+        if self.service is not None:
+            why = "runs in this process and takes no key" if self.spec.in_process else "has no pool of keys"
+            raise UnsupportedOperation(f"the backend {self.spec.name!r} {why}")
         secret = make_secret(key, f"the key {name!r}")
         self.pipeline.keys.add(name, secret, max_concurrent)
         self._keys[name] = (secret, max_concurrent)
@@ -109,8 +143,8 @@ class Backend:
         state = {"backend": self.spec.name, "base_url": self.base_url, **self.pipeline.snapshot()}
         if self.http is not None:
             state["usage"]["skipped_events"] = self.http.skipped_events
-        if self.local is not None:
-            state["runtimes"] = self.local.snapshot()
+        if self.service is not None:
+            state.update(self.service.snapshot())
         return state
 
     def renew(self) -> None:
@@ -128,8 +162,8 @@ class Backend:
     async def aclose(self) -> None:
         if self.transport is not None:
             await self.transport.aclose()
-        if self.local is not None:
-            await self.local.aclose()
+        if self.service is not None:
+            await self.service.aclose()
 
 
 def open_backend(
@@ -147,9 +181,21 @@ def open_backend(
     Wrong names and settings are refused here; trouble with credentials is kept for the first call.
     """
     spec = find_backend(name)
+    names = {option.name for option in spec.options}
+    given = dict(settings or {})
+    told = {name: given.pop(name) for name in names & given.keys()}
     made = Settings()
     made.update(spec.defaults)
-    made.update(settings or {})
+    made.update(given)
+    options = {option.name: told.get(option.name, option.default) for option in spec.options}
+    for option in spec.options:
+        if option.secret and isinstance(options[option.name], str):
+            options[option.name] = Secret(options[option.name])  # checked below, and never left as it was given
+    if api_key and spec.service is not None and not (spec.in_process or spec.key_metadata):
+        raise UnsupportedOperation(
+            f"the backend {spec.name!r} has no pool of keys; its credentials are the options "
+            f"{', '.join(option.name for option in spec.options if option.secret)}"
+        )
     deferred: ConfigurationError | None = None
     keys: list[Credential] = []
     url = base_url or spec.base_url
@@ -158,11 +204,17 @@ def open_backend(
     try:
         places = Credentials(metadata)
         url = places.value(base_url, spec.url_metadata, spec.url_env) or spec.base_url
+        for option in spec.options:
+            if option.name not in told and (found := places.value(None, option.metadata, option.env)) is not None:
+                options[option.name] = found
+            if option.secret and options[option.name] is not None:
+                options[option.name] = make_secret(options[option.name], f"the option {option.name!r}")
         if not isinstance(api_key, Mapping):
             keys = places.keys(api_key, spec.key_metadata, spec.key_env)
     except ConfigurationError as error:
         deferred = error
-    return Backend(spec, made, keys, url, headers=headers, transport=transport, deferred=deferred)
+    url = spec.normalize_url(url)
+    return Backend(spec, made, keys, url, options=options, headers=headers, transport=transport, deferred=deferred)
 
 
 def configured(metadata: Mapping[str, Any] | None = None) -> list[BackendSpec]:
@@ -171,10 +223,10 @@ def configured(metadata: Mapping[str, Any] | None = None) -> list[BackendSpec]:
     found = []
     for name in backend_names():
         spec = find_backend(name)
-        if spec.dialect is None:
+        if spec.in_process or spec.store:
             continue
         has_key = bool(places.keys(None, spec.key_metadata, spec.key_env))
-        has_url = places.value(None, spec.url_metadata, spec.url_env) is not None
-        if has_key or (has_url and not spec.requires_key):
+        url = places.value(None, spec.url_metadata, spec.url_env)
+        if has_key or (url is not None and not spec.needs_key(url, {})):
             found.append(spec)
     return found

@@ -34,6 +34,7 @@ class HttpBackend:
         base_url: str,
         settings: Settings,
         headers: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.spec = spec
         self.dialect = dialect
@@ -41,6 +42,7 @@ class HttpBackend:
         self.base_url = base_url.rstrip("/")
         self._settings = settings
         self._headers = dict(headers or {})
+        self._options = dict(options or {})
         #: Events of streams that could not be read and held no content.
         self.skipped_events = 0
 
@@ -61,13 +63,16 @@ class HttpBackend:
             if response.status >= 300 or response.status < 200:
                 raise await self._refused(response)
             if call.stream:
-                return await self._stream(call, response, timeouts)
-            reply = await self._unary(call, response)
+                reply = await self._stream(call, response, timeouts)
+            else:
+                reply = await self._unary(call, response)
         except BackendError as error:
             self._sign(error, lease.key)
             raise
         reply.backend = self.spec.name
-        reply.upstream_request_id = headers.get("x-request-id")
+        reply.upstream_request_id = _request_id(headers)
+        if wire.ignored:
+            reply.ignored = wire.ignored
         return reply
 
     # --- the request ---------------------------------------------------------------------------------------------
@@ -76,8 +81,8 @@ class HttpBackend:
         headers = key.header
         if headers is None:
             headers = key.header = self._key_headers(key)
-        if call.headers:
-            headers = {**headers, **call.headers}
+        if wire.headers or call.headers:
+            headers = {**headers, **(wire.headers or {}), **(call.headers or {})}
         path = wire.path
         if path.startswith("/"):
             return HttpRequest(wire.method, self.base_url + path, headers, wire.body)
@@ -93,9 +98,8 @@ class HttpBackend:
             **self.spec.headers,
             **self._headers,
         }
-        if key.secret is not None:
-            headers[self.spec.key_header] = self.spec.key_prefix + key.secret.reveal()
-        return headers
+        secret = None if key.secret is None else key.secret.reveal()
+        return {**headers, **self.spec.authorize(self.spec, secret, self._options)}
 
     def _check_origin(self, url: str) -> None:
         """A full URL (the older API passes them) must be this backend's own: the key goes with the request."""
@@ -113,11 +117,11 @@ class HttpBackend:
     async def _unary(self, call: Call, response: HttpResponse) -> Reply:
         body = await response.read()
         try:
-            reply = self.dialect.decode(call, body)
+            reply = self.dialect.decode(call, body, response.headers)
         except BackendError as error:
             if error.status is None:
                 error.status = response.status
-            error.request_id = error.request_id or response.headers.get("x-request-id")
+            error.request_id = error.request_id or _request_id(response.headers)
             raise
         return reply
 
@@ -133,7 +137,6 @@ class HttpBackend:
             response.abort()
             raise
         reply = Reply(backend=self.spec.name, model=source.model, stream=Stream(source, first))
-        reply.upstream_request_id = response.headers.get("x-request-id")
         reply.content_type = kind or "text/event-stream"
         return reply
 
@@ -141,7 +144,7 @@ class HttpBackend:
         # A JSON body where a stream was asked for is mostly an error that came with status 200.
         body = await response.read()
         if kind.startswith("application/json"):
-            self.dialect.decode(call, body)  # raises the error that is in it
+            self.dialect.decode(call, body, response.headers)  # raises the error that is in it
         raise ProtocolError(
             f"a stream was asked for and the upstream answered with {kind.split(';')[0]}: "
             f"{body[:200].decode('utf-8', 'replace')!r}",
@@ -248,8 +251,7 @@ class _StreamSource:
         else:
             data = await self._response.read_some()
         if not data:
-            rest = decoder.end()
-            return [rest] if rest and self._passthrough is not None else None
+            return decoder.end() or None
         if self._passthrough is not None:
             return list(decoder.forward(data, self._hide_usage))
         return list(decoder.feed(data))
@@ -275,6 +277,10 @@ class _StreamSource:
             return b""
         finally:
             self._grace -= time.monotonic() - began
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("x-request-id") or headers.get("request-id")  # Anthropic's
 
 
 def _user_agent() -> str:

@@ -92,9 +92,11 @@ class LocalBackend:
     def snapshot(self) -> dict[str, Any]:
         """By model that is loaded: batches, items, tokens, padding, queue."""
         return {
-            name: task.result().snapshot()
-            for name, task in self._loading.items()
-            if task.done() and not task.cancelled() and task.exception() is None
+            "runtimes": {
+                name: task.result().snapshot()
+                for name, task in self._loading.items()
+                if task.done() and not task.cancelled() and task.exception() is None
+            }
         }
 
     async def aclose(self) -> None:

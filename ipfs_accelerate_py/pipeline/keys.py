@@ -141,7 +141,7 @@ class KeyPool:
             if needed > 0:
                 busy = busy or needed == math.inf
                 wait = min(wait, needed)
-            elif best is None or self._better(key, best):
+            elif best is None or self._better(key, best, call):
                 best = key
         if best is not None:
             return self._take(best, call, now)
@@ -241,8 +241,9 @@ class KeyPool:
         # A lone key is never locked away: its owner may be mending the account, and there is nothing to turn to.
         return key.quarantined_until > now and len(self._keys) > 1
 
-    def _better(self, key: Key, best: Key) -> bool:
-        if self._settings.key_selection_strategy == "least-loaded" and key.active != best.active:
+    def _better(self, key: Key, best: Key, call: Call) -> bool:
+        strategy = call.key_strategy or self._settings.key_selection_strategy
+        if strategy == "least-loaded" and key.active != best.active:
             return key.active < best.active
         return key.last_used < best.last_used
 
