@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from ipfs_accelerate_py.errors import BackendError
 from ipfs_accelerate_py.types import Call, Chunk, Operation, RateLimits, Reply, Usage
 
-__all__ = ["Dialect", "StreamDecoder", "WireRequest"]
+__all__ = ["Dialect", "DialectFactory", "StreamDecoder", "WireRequest"]
 
 
 class WireRequest(msgspec.Struct):
-    """A request in a wire format: ``path`` is joined to the backend's base URL (or is a full URL)."""
+    """A request in a wire format.
+
+    ``path`` (with its query) is joined to the backend's base URL, or is a full URL. ``headers`` are sent beside the
+    backend's own. ``ignored`` names what the caller set, the format cannot say, and the answer does not depend on.
+    """
 
     method: str
     path: str
     body: bytes | None
+    headers: dict[str, str] | None = None
+    ignored: tuple[str, ...] = ()
 
 
 class StreamDecoder(Protocol):
@@ -50,10 +56,11 @@ class StreamDecoder(Protocol):
         """
         ...
 
-    def end(self) -> bytes:
+    def end(self) -> list[Any]:
         """The body has ended: raises `StreamCut` unless the answer is complete.
 
-        Returns what a reader of the forwarded stream still needs to see its end (a terminator that was left out).
+        Returns what is left: chunks of a last line that had no end; or, where the stream is forwarded, the bytes that
+        its reader still needs to see its end (a terminator that was left out).
         """
         ...
 
@@ -68,11 +75,16 @@ class Dialect(Protocol):
         """The call as this format writes it. Raises `UnsupportedOperation` for what the format cannot say."""
         ...
 
-    def decode(self, call: Call, body: bytes) -> Reply:
-        """A unary answer. Raises `ProtocolError` for what is not one, and the error that a 200 may hold."""
+    def decode(self, call: Call, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """A unary answer. Raises `ProtocolError` for what is not one, and the error that a 200 may hold.
+
+        ``headers`` are the answer's; names are found in any case.
+        """
         ...
 
-    def stream_decoder(self, call: Call) -> StreamDecoder: ...
+    def stream_decoder(self, call: Call) -> StreamDecoder:
+        """Raises `UnsupportedOperation` where the operation has no stream; `encode` does so before it is sent."""
+        ...
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
         """The provider's error as one of the tree."""
@@ -81,3 +93,7 @@ class Dialect(Protocol):
     def rate_limits(self, headers: Mapping[str, str]) -> RateLimits | None:
         """What the provider's headers say of its limits, or None."""
         ...
+
+
+DialectFactory: TypeAlias = Callable[[str, Mapping[str, Any]], Dialect]
+"""Makes a backend's dialect from its base URL and its row's options (see `BackendSpec`)."""

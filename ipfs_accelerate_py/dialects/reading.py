@@ -10,7 +10,7 @@ import msgspec
 from ipfs_accelerate_py.errors import ProtocolError
 from ipfs_accelerate_py.types import Usage
 
-__all__ = ["arguments", "chat_usage", "content", "count", "name", "part", "response_finish", "response_usage"]
+__all__ = ["arguments", "chat_usage", "content", "count", "ended", "name", "part", "response_finish", "response_usage"]
 
 
 def content(value: Any) -> str:
@@ -71,12 +71,22 @@ def _usage(raw: dict[str, Any], given: str, made: str) -> Usage:
     details = raw.get(given + "_details")
     if isinstance(details, dict):
         usage.cached_tokens = count(details.get("cached_tokens"))
+        usage.cache_write_tokens = count(details.get("cache_write_tokens"))
         usage.input_audio_tokens = count(details.get("audio_tokens"))
     details = raw.get(made + "_details")
     if isinstance(details, dict):
         usage.reasoning_tokens = count(details.get("reasoning_tokens"))
         usage.output_audio_tokens = count(details.get("audio_tokens"))
     return usage
+
+
+def ended(reason: str | None, called: bool) -> str | None:
+    """Why an answer ended: one that calls tools ends for that, whatever the service calls it.
+
+    OpenAI says ``stop`` where the tool was demanded by name, and many other servers always do; who runs tools looks for
+    the one word.
+    """
+    return "tool_calls" if called and reason == "stop" else reason
 
 
 def response_finish(raw: dict[str, Any], called: bool) -> str | None:

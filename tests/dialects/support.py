@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ipfs_accelerate_py.dialects.base import StreamDecoder
-from ipfs_accelerate_py.dialects.openai import OpenAIDialect
+from ipfs_accelerate_py.dialects.openai.dialect import OpenAIDialect
 from ipfs_accelerate_py.types import (
     Call,
     ChatRequest,
@@ -88,7 +88,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 def read(call: Call, answer: Any) -> Reply:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return OpenAIDialect().decode(call, body)
+    return OpenAIDialect().decode(call, body, {})
 
 
 def message(**fields: Any) -> dict[str, Any]:

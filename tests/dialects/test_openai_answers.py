@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ipfs_accelerate_py.dialects.openai import OpenAIDialect
+from ipfs_accelerate_py.dialects.openai.dialect import OpenAIDialect
 from ipfs_accelerate_py.errors import ProtocolError, RateLimited, ServerError
 from ipfs_accelerate_py.types import Passthrough, Usage
 
@@ -108,7 +108,7 @@ def test_a_forwarded_call_keeps_the_bytes() -> None:
     call = chat()
     call.passthrough = Passthrough("openai", b"{}")
     body = json.dumps(message(content="Hi"), indent=3).encode()
-    reply = OpenAIDialect().decode(call, body)
+    reply = OpenAIDialect().decode(call, body, {})
     assert reply.body == body
     assert reply.usage.total_tokens == 12
 

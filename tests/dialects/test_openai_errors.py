@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfs_accelerate_py.dialects.headers import duration, rate_limits, retry_after, should_retry
-from ipfs_accelerate_py.dialects.openai_errors import error_from_body, error_from_status
+from ipfs_accelerate_py.dialects.openai.errors import error_from_body, error_from_status
 from ipfs_accelerate_py.errors import (
     AuthenticationError,
     BackendError,

@@ -24,7 +24,7 @@ def forward(data: bytes, pieces: int, *, hide_usage: bool = False) -> tuple[byte
     out = b""
     for at in range(0, len(data), pieces):
         out += b"".join(made.forward(data[at : at + pieces], hide_usage))
-    return out + made.end(), made
+    return out + b"".join(made.end()), made
 
 
 @pytest.mark.parametrize("pieces", [1, 5, 64, 10_000])

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfs_accelerate_py.dialects.openai_errors import error_from_body
+from ipfs_accelerate_py.dialects.openai.errors import error_from_body
 from ipfs_accelerate_py.errors import AccelerateError, BackendError
 from ipfs_accelerate_py.types import Call
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ipfs_accelerate_py.dialects.openai import OpenAIDialect
+from ipfs_accelerate_py.dialects.openai.dialect import OpenAIDialect
 from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.types import Call, Passthrough
 

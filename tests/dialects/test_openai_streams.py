@@ -57,7 +57,7 @@ def test_without_its_terminator_it_is_whole_all_the_same() -> None:
     assert text_of(chunks) == "Hi"
     assert made.usage.total_tokens == 11
     assert made.complete
-    assert not made.finished or made.end() == b""
+    assert not made.finished or made.end() == []
 
 
 def test_content_is_seen_with_the_first_piece_of_any_kind() -> None:

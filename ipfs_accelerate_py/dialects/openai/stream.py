@@ -5,36 +5,33 @@ An event is decoded into just the fields that are needed; `Chunk.data` keeps its
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from ipfs_accelerate_py.dialects.openai_errors import error_from_body
+from ipfs_accelerate_py.dialects.openai.errors import error_from_body
+from ipfs_accelerate_py.dialects.openai.readers import signature
+from ipfs_accelerate_py.dialects.raw import RawStream
 from ipfs_accelerate_py.dialects.reading import (
     arguments,
     chat_usage,
     content,
     count,
+    ended,
     name,
     part,
     response_finish,
     response_usage,
 )
-from ipfs_accelerate_py.errors import BackendError, ProtocolError, StreamCut
-from ipfs_accelerate_py.framing import SSEDecoder, SSEvent
+from ipfs_accelerate_py.dialects.streaming import EventStream
+from ipfs_accelerate_py.errors import BackendError
+from ipfs_accelerate_py.framing import SSEvent
 from ipfs_accelerate_py.types import Chunk, ToolCall, Usage
 
-__all__ = ["ChatStreamDecoder", "ResponseStreamDecoder"]
+__all__ = ["AnyStreamDecoder", "ChatStreamDecoder", "ResponseStreamDecoder"]
 
-T = TypeVar("T")
-
-#: Images and sound come as base64 in one event.
-MOST_EVENT_BYTES = 32 << 20
 DONE = b"data: [DONE]\n\n"
 
-# An event that cannot be read is skipped, unless it held a piece of the answer: then skipping it would leave a gap in
-# the text that nobody could see.
 _CONTENT_MARKS = (b'"delta"', b'"choices"', b'"content"', b'"text"')
 
 
@@ -48,6 +45,7 @@ class _ToolCall(msgspec.Struct, gc=False):
     id: str | None = None
     type: str | None = None
     function: _Function | None = None
+    extra_content: Any = None
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -56,6 +54,7 @@ class _Delta(msgspec.Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    thinking_blocks: list[dict[str, Any]] | None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -67,6 +66,7 @@ class _Choice(msgspec.Struct, gc=False):
 
 class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
 
@@ -89,98 +89,18 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
-class _SSEStream:
-    """What the two kinds of stream have in common: framing, the terminator, unreadable events, the end."""
-
-    def __init__(self) -> None:
-        self._sse = SSEDecoder(max_line=MOST_EVENT_BYTES, max_event=MOST_EVENT_BYTES)
-        self.model = ""
-        self.usage = Usage()
-        self.finish_reason: str | None = None
-        self.content_seen = False
-        self.complete = False
-        self.finished = False
-        self.skipped = 0
-        self.error: BackendError | None = None
-
-    def feed(self, data: bytes) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for event in self._sse.feed(data):
-            try:
-                chunks += self._guarded(self._read, event)
-            except BackendError as error:
-                if not chunks:
-                    raise
-                self.error = error
-                break
-        return chunks
-
-    def forward(self, data: bytes, hide_usage: bool = False) -> list[bytes]:
-        whole, events = self._sse.split(data)
-        for position, event in enumerate(events):
-            skipped = self.skipped
-            try:
-                only_usage = self._guarded(self._look, event)
-            except BackendError as error:
-                if position == 0:
-                    raise
-                self.error = error
-                whole = _without(whole, events[position:])
-                break
-            if self.skipped > skipped or (hide_usage and only_usage):
-                whole = _without(whole, [event])
-        return [whole] if whole else []
-
-    def end(self) -> bytes:
-        """The body has ended: what a reader of the forwarded stream still needs to see its end."""
-        if self.error is not None:
-            raise self.error
-        if self.finished:
-            return b""
-        if not self.complete:
-            raise StreamCut("the upstream's stream broke off before its end; what came so far is not the whole answer")
-        self.finished = True
-        return self._terminator()
-
-    def _terminator(self) -> bytes:
-        return b""
-
-    def _guarded(self, read: Callable[[SSEvent], T], event: SSEvent) -> T:
-        try:
-            return read(event)
-        except BackendError:
-            raise
-        except (TypeError, AttributeError, KeyError, ValueError) as problem:
-            raise ProtocolError(
-                f"an event of the upstream's stream is not of OpenAI's format: {type(problem).__name__}: {problem}"
-            ) from None
-
-    def _read(self, event: SSEvent) -> list[Chunk]:
-        """An event as chunks; the state is brought up to date by it."""
-        raise NotImplementedError
-
-    def _look(self, event: SSEvent) -> bool:
-        """Bring the state up to date, and tell whether the event held nothing but the usage."""
-        self._read(event)
-        return False
-
-    def _unreadable(self, data: bytes) -> None:
-        if any(mark in data for mark in _CONTENT_MARKS):
-            raise ProtocolError(
-                "an event of the upstream's stream cannot be read and held a piece of the answer, "
-                "which is therefore not whole"
-            )
-        self.skipped += 1
-
-
-class ChatStreamDecoder(_SSEStream):
+class ChatStreamDecoder(EventStream):
     """``chat.completion.chunk`` objects (and those of plain completions), ended by ``[DONE]``."""
+
+    content_marks = _CONTENT_MARKS
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__()
         self._choices = choices
         self._ended: set[int] = set()
+        self._called: set[int] = set()
         self._begun = False
+        self._thinking: list[str] = []
 
     def _terminator(self) -> bytes:
         return DONE
@@ -193,7 +113,7 @@ class ChatStreamDecoder(_SSEStream):
         choices, usage = seen
         if not choices:
             return [Chunk(usage=usage, model=self.model, data=data)]
-        return [_chunk(choice, usage, self.model, data) for choice in choices]
+        return [self._chunk(choice, usage, data) for choice in choices]
 
     def _look(self, event: SSEvent) -> bool:
         seen = self._observe(event)
@@ -227,11 +147,33 @@ class ChatStreamDecoder(_SSEStream):
             self._begun = True
             if not self.content_seen:
                 self.content_seen = _has_content(choice)
+            if choice.delta is not None and choice.delta.tool_calls:
+                self._called.add(choice.index)
             if choice.finish_reason:  # some servers send an empty one with every chunk
+                choice.finish_reason = ended(choice.finish_reason, choice.index in self._called)
                 self.finish_reason = self.finish_reason or choice.finish_reason
                 self._ended.add(choice.index)
                 self.complete = len(self._ended) >= self._choices
         return choices, usage
+
+    def _chunk(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk:
+        chunk = _chunk(choice, usage, self.model, data)
+        if choice.delta is not None and choice.delta.thinking_blocks and choice.index == 0:
+            chunk.thinking_blocks = [whole for block in choice.delta.thinking_blocks if (whole := self._block(block))]
+        return chunk
+
+    def _block(self, block: dict[str, Any]) -> dict[str, Any] | None:
+        """A block of signed reasoning, where it is whole by now: some servers send its text in pieces, and then the
+        signature."""
+        block = {name: value for name, value in block.items() if name != "index"}  # its place in the list of them
+        if block.get("type", "thinking") != "thinking":
+            return block
+        text = content(block.get("thinking"))
+        if not block.get("signature"):
+            self._thinking.append(text)
+            return None
+        before, self._thinking = "".join(self._thinking), []
+        return block if text.startswith(before) else {**block, "thinking": before + text}
 
     def _lenient(self, data: bytes) -> tuple[_Event, Usage | None]:
         """JSON whose shape is not the specification's: content as parts, counts as floats. Read what is there."""
@@ -255,6 +197,7 @@ class ChatStreamDecoder(_SSEStream):
                         reasoning_content=content(delta.get("reasoning_content")) or content(delta.get("reasoning")),
                         refusal=content(delta.get("refusal")),
                         tool_calls=[_loose_tool_call(call) for call in delta.get("tool_calls") or []],
+                        thinking_blocks=[part(block) for block in delta.get("thinking_blocks") or []],
                     )
                     if "text" not in choice
                     else None,
@@ -265,8 +208,10 @@ class ChatStreamDecoder(_SSEStream):
         return event, usage
 
 
-class ResponseStreamDecoder(_SSEStream):
+class ResponseStreamDecoder(EventStream):
     """The Responses API's named events; ``response.completed`` (``.incomplete``) ends it and carries the usage."""
+
+    content_marks = _CONTENT_MARKS
 
     def __init__(self) -> None:
         super().__init__()
@@ -321,6 +266,26 @@ class ResponseStreamDecoder(_SSEStream):
         self.complete = self.finished = True
 
 
+class AnyStreamDecoder(RawStream):
+    """The stream of any path of the service: each event as it is, but for an error, which is raised."""
+
+    def _read(self, event: SSEvent) -> list[Chunk]:
+        chunks = super()._read(event)
+        for chunk in chunks:
+            try:
+                raw = _decode_any(event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                raw = None
+            if isinstance(raw, dict):
+                if raw.get("error") and (event.event == "error" or raw.get("type", "error") == "error"):
+                    raise error_from_body(raw)
+                chunk.event = chunk.event or name(raw.get("type"))
+                self.model = chunk.model = name(raw.get("model")) or self.model
+                if isinstance(raw.get("usage"), dict):
+                    self.usage = chunk.usage = chat_usage(raw["usage"])
+        return chunks
+
+
 def _chunk(choice: _Choice, usage: Usage | None, model: str, data: bytes) -> Chunk:
     chunk = Chunk("", "", "", (), choice.finish_reason or None, usage, model, choice.index, "", data)
     delta = choice.delta
@@ -342,26 +307,6 @@ def _has_content(choice: _Choice) -> bool:
     return bool(delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls or delta.refusal)
 
 
-def _without(whole: bytes, events: list[SSEvent]) -> bytes:
-    """Verbatim bytes without some of their events (those that nobody must see, or that come after an error)."""
-    for event in reversed(events):
-        block = _frame(event)
-        at = whole.rfind(block)
-        if at > 0 and whole[at - 1 : at] != b"\n":
-            at = -1
-        if at < 0:  # not framed in the usual way: the rest is framed anew
-            decoder = SSEDecoder(max_line=MOST_EVENT_BYTES, max_event=MOST_EVENT_BYTES)
-            whole = b"".join(_frame(each) for each in decoder.feed(whole) if each.data != event.data)
-            continue
-        whole = whole[:at] + whole[at + len(block) :]
-    return whole
-
-
-def _frame(event: SSEvent) -> bytes:
-    named = b"event: " + event.event.encode() + b"\n" if event.event else b""
-    return named + b"".join(b"data: " + line + b"\n" for line in event.data.split(b"\n")) + b"\n"
-
-
 def _in_band(data: bytes) -> BackendError:
     raw = _decode_any(data)
     return error_from_body(raw if isinstance(raw, dict) else {"error": raw})
@@ -375,6 +320,7 @@ def _tool_call(position: int, call: _ToolCall) -> ToolCall:
         (function.arguments or "") if function is not None else "",
         position if call.index is None else call.index,
         call.type or "function",
+        signature(call.extra_content) if call.extra_content else "",
     )
 
 
@@ -383,13 +329,14 @@ def _loose_tool_call(value: Any) -> _ToolCall:
     function = part(call.get("function"))
     made = _Function(name(function.get("name")), arguments(function.get("arguments")))
     index = count(call["index"]) if call.get("index") is not None else None
-    return _ToolCall(index, name(call.get("id")), name(call.get("type")), made)
+    return _ToolCall(index, name(call.get("id")), name(call.get("type")), made, call.get("extra_content"))
 
 
 def _usage(usage: _Usage) -> Usage:
     made = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, reported=True)
     if (details := usage.prompt_tokens_details) is not None:
         made.cached_tokens = details.cached_tokens or 0
+        made.cache_write_tokens = details.cache_write_tokens or 0
         made.input_audio_tokens = details.audio_tokens or 0
     if (details := usage.completion_tokens_details) is not None:
         made.reasoning_tokens = details.reasoning_tokens or 0

@@ -1,0 +1,1 @@
+"""Hugging Face Text Embeddings Inference's wire format."""

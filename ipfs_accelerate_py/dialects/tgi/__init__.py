@@ -1,0 +1,1 @@
+"""Hugging Face Text Generation Inference's wire format."""
