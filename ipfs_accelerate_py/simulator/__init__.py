@@ -8,7 +8,8 @@ For tests of anything that calls a provider::
         ...
         assert sim.requests[-1].status == 200
 
-Every answer says of itself that the simulator made it (``system_fingerprint`` is ``fp_simulator``).
+Every answer says of itself that a simulator made it: in the header ``X-Simulator``, and OpenAI's in the body too
+(``system_fingerprint`` is ``fp_simulator``).
 """
 
 from . import answer_faults, stream_faults, wire_faults  # noqa: F401  # they register their faults

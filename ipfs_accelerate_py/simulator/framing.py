@@ -35,7 +35,8 @@ def _date_line() -> bytes:
 
 @lru_cache(maxsize=256)
 def _opening(status: int, content_type: str) -> bytes:
-    line = b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown"))
+    # Not every format has a field in which an answer could say that no model made it.
+    line = b"HTTP/1.1 %d %b\r\nx-simulator: ipfs_accelerate_py\r\n" % (status, _REASONS.get(status, b"Unknown"))
     return line + b"content-type: %b\r\n" % content_type.encode() if content_type else line
 
 

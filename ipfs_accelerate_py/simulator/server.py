@@ -28,7 +28,7 @@ __all__ = ["Simulator"]
 _SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie")
 )
-_SECRET_QUERY = re.compile(r"((?:^|&)[^=&]*(?:key|token|secret)[^=&]*=)[^&]*", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"((?:^|&)(?!page_?token=)[^=&]*(?:key|token|secret)[^=&]*=)[^&]*", re.IGNORECASE)
 #: Answers remembered at once, and the longest request body that is remembered.
 _MEMO_SIZE = 256
 _MEMO_BODY = 8192
@@ -284,6 +284,8 @@ class Simulator:
                     request.body = _decode(raw)
                 except msgspec.DecodeError:
                     request.invalid_json = True
+                if request.invalid_json or not headers.get("content-type", "").startswith("application/json"):
+                    request.raw = raw
         self.requests.append(request)
         if len(self.requests) >= 2 * self._keep:
             del self.requests[: -self._keep]
@@ -324,7 +326,7 @@ class Simulator:
             self._held.add(request.number)
         try:
             answer = Answer(body=renew()) if renew is not None else service.answer(request, self.settings)
-            answer.headers = service.headers()
+            answer.headers = [*service.headers(), *answer.headers]
             latency = self.latency
         except Refused as refused:
             answer, latency = service.refuse(refused.problem), 0.0

@@ -6,12 +6,28 @@ from collections.abc import Callable
 
 from ipfs_accelerate_py.errors import UnknownBackend
 
+from .anthropic import Anthropic
+from .gemini import Gemini
+from .ollama import Ollama
+from .opea import Opea
 from .openai import OpenAI
+from .ovms import Ovms
+from .tei import Tei
+from .tgi import Tgi
 from .wire import Service
 
 __all__ = ["available", "service"]
 
-_SERVICES: dict[str, Callable[[], Service]] = {"openai": OpenAI}
+_SERVICES: dict[str, Callable[[], Service]] = {
+    "anthropic": Anthropic,
+    "gemini": Gemini,
+    "ollama": Ollama,
+    "opea": Opea,
+    "openai": OpenAI,
+    "ovms": Ovms,
+    "tei": Tei,
+    "tgi": Tgi,
+}
 
 
 def available() -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class Request:
         headers: names in lower case; credentials are replaced by the key's name.
         body: the decoded JSON body, or None where there was none or it was not JSON (see ``invalid_json``). Requests
             with equal bodies may share it, so it is not to be changed.
+        raw: the body's bytes, where it was not JSON or was sent as something else.
         key: the name of the key used (never its value), or None.
         fault: the fault played, as text, or None.
         t_start, t_end: clock times of the request's last byte and of the answer's end; ``t_end`` is None while it runs.
@@ -62,6 +63,7 @@ class Request:
     query: str
     headers: dict[str, str]
     body: Any = None
+    raw: bytes = b""
     invalid_json: bool = False
     key: str | None = None
     fault: str | None = None

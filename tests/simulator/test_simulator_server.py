@@ -312,7 +312,7 @@ def test_wrong_options_are_said_at_once() -> None:
         Simulator().script("nope")
     with pytest.raises(RuntimeError, match="not running"):
         _ = Simulator().loop
-    assert available() == ("openai",)
+    assert available() == ("anthropic", "gemini", "ollama", "opea", "openai", "ovms", "tei", "tgi")
 
 
 def test_on_a_thread_of_its_own() -> None:
@@ -407,3 +407,10 @@ def test_importing_it_needs_nothing_but_the_base() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.startswith("[] ")
     assert "transport" not in out
+
+
+@pytest.mark.parametrize("service", available())
+async def test_every_answer_says_that_a_simulator_made_it(service: str) -> None:
+    async with Simulator(service) as sim, httpx.AsyncClient() as client:
+        for answer in (await client.get(f"{sim.url}/models"), await client.post(f"{sim.url}/nothing")):
+            assert answer.headers["x-simulator"] == "ipfs_accelerate_py"

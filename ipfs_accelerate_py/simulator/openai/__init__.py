@@ -1,6 +1,7 @@
-"""OpenAI's wire format: chat, completions, responses, embeddings and models.
+"""OpenAI's wire format: text, vectors, images, sound, verdicts; and what servers of one's own add to it.
 
-Source: OpenAI's OpenAPI description, and the errors its service is seen to send.
+Source: OpenAI's OpenAPI description, and the errors its service is seen to send. Rankings, labels and counts of tokens
+are those of vLLM (docs.vllm.ai) and llama.cpp (tools/server/README.md), at the paths where these have them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from ipfs_accelerate_py.simulator.limits import Refusal, retry_headers
 from ipfs_accelerate_py.simulator.wire import Answer, Event, Problem, Refused, Request, Settings
 
-from . import chat, completions, embeddings, responses
+from . import audio, chat, completions, embeddings, images, judging, responses
 from .common import FINGERPRINT
 
 __all__ = ["OpenAI"]
@@ -28,6 +29,20 @@ _POST: Final[dict[str, Callable[[Request, Settings], Answer]]] = {
     "completions": completions.answer,
     "responses": responses.answer,
     "embeddings": embeddings.answer,
+    "images/generations": images.answer,
+    "images/edits": images.edit,
+    "audio/speech": audio.speech,
+    "audio/transcriptions": audio.transcription,
+    "audio/translations": audio.translation,
+    "moderations": judging.moderate,
+    "rerank": judging.rerank,
+    "responses/input_tokens": judging.response_count,
+    "chat/completions/input_tokens": judging.chat_count,
+}
+#: vLLM has these above the version, and nowhere else.
+_AT_THE_ROOT: Final[dict[str, Callable[[Request, Settings], Answer]]] = {
+    "/classify": judging.classify,
+    "/tokenize": judging.tokenize,
 }
 _COSTS: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "chat/completions": chat.prompt_tokens,
@@ -57,17 +72,26 @@ class OpenAI:
     def answer(self, request: Request, settings: Settings) -> Answer:
         endpoint = _ENDPOINTS.get(request.path)
         if endpoint is None:
-            for prefix in _PREFIXES:
-                if request.path.startswith(prefix + "models/"):
-                    return self._model(request, request.path[len(prefix) + 7 :], settings)
-        elif endpoint == "models":
+            return self._elsewhere(request, settings)
+        if endpoint == "models":
             if request.method in ("GET", "HEAD"):
                 return Answer(body=_encode({"object": "list", "data": [_model(name) for name in _names(settings)]}))
-            _not_allowed(request)
         elif request.method == "POST":
             return _POST[endpoint](request, settings)
-        else:
-            _not_allowed(request)
+        raise _not_allowed(request)
+
+    def _elsewhere(self, request: Request, settings: Settings) -> Answer:
+        if (answer := _AT_THE_ROOT.get(request.path)) is not None:
+            if request.method != "POST":
+                raise _not_allowed(request)
+            return answer(request, settings)
+        if request.path.startswith(images.PICTURES) and request.method in ("GET", "HEAD"):
+            picture = images.picture(request.path[len(images.PICTURES) :])
+            if picture is not None:
+                return picture
+        for prefix in _PREFIXES:
+            if request.path.startswith(prefix + "models/"):
+                return self._model(request, request.path[len(prefix) + 7 :], settings)
         raise Refused(Problem(404, f"Invalid URL ({request.method} {request.path})", "invalid_request_error"))
 
     def headers(self) -> list[tuple[str, str]]:
@@ -79,7 +103,7 @@ class OpenAI:
 
     def _model(self, request: Request, name: str, settings: Settings) -> Answer:
         if request.method not in ("GET", "HEAD"):
-            _not_allowed(request)
+            raise _not_allowed(request)
         if settings.models is not None and name not in settings.models:
             message = f"The model '{name}' does not exist"
             raise Refused(Problem(404, message, "invalid_request_error", "model_not_found", "model"))
@@ -179,8 +203,8 @@ def _model(name: str) -> dict[str, Any]:
     }
 
 
-def _not_allowed(request: Request) -> None:
-    raise Refused(
+def _not_allowed(request: Request) -> Refused:
+    return Refused(
         Problem(
             405,
             f"Not allowed to {request.method} on {request.path}. (HINT: Perhaps you meant to use a different HTTP "
