@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from ipfs_accelerate_py.api_backends.estimates import TokenEstimate, estimate_tokens
+from ipfs_accelerate_py.api_backends.media import Hearing, Speaking
 from ipfs_accelerate_py.api_backends.results import text_result
 from ipfs_accelerate_py.api_backends.streams import AsyncPieces, Pieces
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult
 from ipfs_accelerate_py.api_backends.twins import awaitable, blocking
 from ipfs_accelerate_py.api_backends.verbs import Chatting, Messages, asked
-from ipfs_accelerate_py.client import AsyncClient, chat_messages
+from ipfs_accelerate_py.client import AsyncClient
 from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.types import ModelInfo
+from ipfs_accelerate_py.verbs import chat_messages
 
 __all__ = ["groq"]
 
@@ -24,7 +27,7 @@ _AUDIO = ("whisper", "tts", "orpheus")
 _VISION = ("vision", "llava", "llama-4", "qwen3.6-27b", "qwen3.8-27b")
 
 
-class groq(Chatting):  # noqa: N801  # the older API's name
+class groq(Chatting, Hearing, Speaking):  # noqa: N801  # the older API's name
     """Groq.
 
     ::
@@ -116,6 +119,18 @@ class groq(Chatting):  # noqa: N801  # the older API's name
         """
         _check(category)
         return _serves(_category(model), category)
+
+    def count_tokens(self, model_name: str, messages: Messages, tools: Sequence[Any] = ()) -> TokenEstimate:
+        """About how many tokens a chat with these messages (and ``tools``) is: an estimate, and it says so.
+
+        Groq counts no tokens beforehand, and its models have tokenizers of many kinds: this goes by the length of the
+        text alone, whichever the model. How many they were is in the ``usage`` of the answer.
+        """
+        return estimate_tokens(messages, tools)
+
+    async def acount_tokens(self, model_name: str, messages: Messages, tools: Sequence[Any] = ()) -> TokenEstimate:
+        """The awaitable twin of `count_tokens`."""
+        return estimate_tokens(messages, tools)
 
     async def _answer(self, client: AsyncClient, /, prompt: Messages, model: str, **options: Any) -> dict[str, Any]:
         return await self._chat(client, model, prompt, **options)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ipfs_accelerate_py.api_backends.results import text_result
+from ipfs_accelerate_py.api_backends.media import Hearing, Speaking
+from ipfs_accelerate_py.api_backends.results import media_result, text_result
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult
 from ipfs_accelerate_py.api_backends.twins import awaitable, blocking
 from ipfs_accelerate_py.api_backends.verbs import Completing, Embedding, Messages, Streaming, asked
@@ -16,7 +17,7 @@ from ipfs_accelerate_py.sync import Client
 __all__ = ["llvm", "vllm"]
 
 
-class llvm(Streaming, Completing, Embedding):  # noqa: N801  # the older API's name
+class llvm(Streaming, Completing, Embedding, Hearing, Speaking):  # noqa: N801  # the older API's name
     """A server of your own that speaks OpenAI's format.
 
     ::
@@ -25,7 +26,7 @@ class llvm(Streaming, Completing, Embedding):  # noqa: N801  # the older API's n
         api.chat("my-model", [{"role": "user", "content": "Hello"}])["text"]
 
     URL: ``llvm_endpoint`` in the metadata, or ``LLVM_API_ENDPOINT``; key, where the server asks for one:
-    ``llvm_api_key``, or ``LLVM_API_KEY``.
+    ``llvm_api_key``, or ``LLVM_API_KEY``. ``llvm_server`` (``LLVM_SERVER``) is ``vllm`` or ``llama.cpp``.
     """
 
     _service: ClassVar[str] = "llvm"
@@ -56,6 +57,39 @@ class llvm(Streaming, Completing, Embedding):  # noqa: N801  # the older API's n
 
     list_models = blocking(_list_models)
     alist_models = awaitable(_list_models)
+
+    async def _count_tokens(
+        self, client: AsyncClient, /, model: str, messages: Messages, system: str | None = None, **options: Any
+    ) -> int:
+        """How many tokens a chat with these messages (and ``tools``) is, as the server's tokenizer counts them.
+
+        vLLM and llama.cpp count in different ways: ``server="llama.cpp"`` (or ``LLVM_SERVER``) says which it is.
+        """
+        return (await client.count_tokens(model, messages, system=system, **asked(options))).usage.input_tokens
+
+    count_tokens = blocking(_count_tokens)
+    acount_tokens = awaitable(_count_tokens)
+
+    async def _rerank(
+        self,
+        client: AsyncClient,
+        /,
+        model: str,
+        query: str,
+        documents: Sequence[Any],
+        top_n: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """``documents`` by how well each answers ``query``: ``results`` has ``index``, ``score`` and ``document``,
+        the best first."""
+        reply = await client.rerank(model, query, documents, **asked(options, top_n=top_n))
+        results = [
+            {"index": each.index, "score": each.score, "document": documents[each.index]} for each in reply.ranking
+        ]
+        return media_result(reply, results=results)
+
+    rerank = blocking(_rerank)
+    arerank = awaitable(_rerank)
 
     async def _run_inference(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 from ipfs_accelerate_py.types import Reply, ToolCall, Usage
 
-__all__ = ["CircuitState", "embedding_result", "text_result", "tool_calls", "usage"]
+__all__ = ["CircuitState", "embedding_result", "media_result", "text_result", "tool_calls", "usage"]
 
 
 class CircuitState(str):
@@ -49,6 +49,11 @@ def embedding_result(reply: Reply, *, single: bool) -> dict[str, Any]:
     }
 
 
+def media_result(reply: Reply, **fields: Any) -> dict[str, Any]:
+    """An answer that is neither a text nor vectors."""
+    return {**fields, "model": reply.model, **_common(reply)}
+
+
 def _common(reply: Reply) -> dict[str, Any]:
     return {
         "usage": usage(reply.usage),
@@ -75,8 +80,5 @@ def usage(counts: Usage) -> dict[str, int]:
 
 
 def tool_calls(calls: list[ToolCall]) -> list[dict[str, Any]]:
-    """Tool calls in OpenAI's shape, ready to be sent back in an assistant message."""
-    return [
-        {"id": call.id, "type": call.type, "function": {"name": call.name, "arguments": call.arguments}}
-        for call in calls
-    ]
+    """Tool calls in OpenAI's shape, ready to be sent back in an assistant message, with their signatures."""
+    return [call.as_dict() for call in calls]

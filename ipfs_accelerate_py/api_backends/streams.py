@@ -14,8 +14,8 @@ from typing import Any
 
 from ipfs_accelerate_py.api_backends.results import tool_calls, usage
 from ipfs_accelerate_py.api_backends.tickets import Pending
-from ipfs_accelerate_py.client import ReplyStream
 from ipfs_accelerate_py.portal import Portal
+from ipfs_accelerate_py.reply_stream import ReplyStream
 from ipfs_accelerate_py.stream import Collector
 from ipfs_accelerate_py.sync import SyncReplyStream
 from ipfs_accelerate_py.types import Chunk
