@@ -15,27 +15,32 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from ipfs_accelerate_py._version import __version__
-from ipfs_accelerate_py.dialects.openai_answers import encode_model, encode_models, error_body
-from ipfs_accelerate_py.dialects.openai_server import bad_request
+from ipfs_accelerate_py.dialects.serving import Ingress, bad_request
 from ipfs_accelerate_py.errors import AccelerateError
+from ipfs_accelerate_py.gateway import routes
 from ipfs_accelerate_py.gateway.config import GatewayConfig
 from ipfs_accelerate_py.gateway.incoming import CLIENT_LEFT, ClientLeft, Incoming, Receive, Scope, Send
 from ipfs_accelerate_py.gateway.inference import Inference
+from ipfs_accelerate_py.gateway.ingresses import ingress
 from ipfs_accelerate_py.gateway.metrics import GatewayMetrics, MetricsPage
 from ipfs_accelerate_py.gateway.stopping import internal_error, stopping
 from ipfs_accelerate_py.gateway.table import ModelTable
-from ipfs_accelerate_py.types import Operation
 
 __all__ = ["GatewayApp"]
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Incoming], Awaitable[None]]
-_Route = tuple[Handler, str, bool]
+#: Of a route: the handler, its name in metrics, whether it wants a key, and the format it answers in.
+_Route = tuple[Handler, str, bool, Ingress]
 
+#: The version of Ollama whose API ``/api/...`` is.
+OLLAMA_VERSION = "0.12.6"
 #: The route that metrics show for paths that are none.
 _OTHER = "(other)"
-_ONE_MODEL = "/v1/models/"
+#: Lists of models, and what comes before the name of one.
+_LISTS = ("/v1/models", "/openai/v1/models", "/v1beta/models", "/api/tags")
+_ONE_MODEL = ("/v1/models/", "/openai/v1/models/", "/v1beta/models/")
 
 
 class GatewayApp:
@@ -52,32 +57,23 @@ class GatewayApp:
         self._keys = [_digest(key.secret.reveal().encode()) for key in config.api_keys]
         self._guarded = bool(self._keys)
         self._preloading: asyncio.Task[None] | None = None
-        #: By method and path: the handler, the route's name in metrics, and whether it wants a key.
-        self._routes: dict[tuple[str, str], _Route] = {}
-        for operation, path in (
-            (Operation.CHAT, "/v1/chat/completions"),
-            (Operation.COMPLETION, "/v1/completions"),
-            (Operation.RESPONSE, "/v1/responses"),
-            (Operation.EMBED, "/v1/embeddings"),
-        ):
-            inference = Inference(operation, path, self.table, self.metrics, config.max_body_bytes)
-            self._routes["POST", path] = (inference, path, self._guarded)
-        page: Handler
-        for path, page, open_to_all in (
-            ("/v1/models", self._models, False),
-            ("/metrics", self._metrics, False),
-            ("/health", self._health, True),
-        ):
-            route = (page, path, self._guarded and not open_to_all)
-            self._routes["GET", path] = self._routes["HEAD", path] = route
-        self._paths = {path for _, path in self._routes}
+        self._inference = Inference(self.table, self.metrics, config.max_body_bytes)
+        openai = ingress("openai")
+        #: By path; filled as they are asked for, so that nobody waits for the formats that nobody speaks.
+        self._posts: dict[str, _Route] = {}
+        self._gets: dict[str, _Route] = {
+            "/metrics": (self._metrics, "/metrics", self._guarded, openai),
+            "/health": (self._health, "/health", False, openai),
+            "/api/version": (self._version, "/api/version", False, openai),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._not_http(scope, receive, send)
             return
-        handler, route, guarded = self._routes.get((scope["method"], scope["path"])) or self._other(scope)
-        incoming = Incoming(scope, receive, send)
+        found = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
+        handler, route, guarded, form = found or self._find(scope)
+        incoming = Incoming(scope, receive, send, form)
         metrics = self.metrics
         metrics.in_flight += 1
         try:
@@ -110,54 +106,101 @@ class GatewayApp:
         await self.table.aclose()
 
     def _authorize(self, headers: dict[bytes, bytes]) -> None:
-        """Before anything of the body is read. All keys are looked at, whichever fits."""
+        """Before anything of the body is read. All keys are looked at, whichever fits.
+
+        Each vendor's client has a header of its own for it; the key in a URL, where logs would keep it, is not taken.
+        """
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not token:
+            token = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key") or headers.get(b"api-key") or b""
         given = _digest(token.strip())
         fits = False
         for key in self._keys:
             fits |= hmac.compare_digest(given, key)
-        if not fits or scheme.lower() != b"bearer":
+        if not fits:
             text = "Incorrect API key provided." if token else "You did not provide an API key."
             text += " This gateway wants its key in the header 'Authorization: Bearer <key>'."
             raise bad_request(text, "invalid_api_key", None, 401)
 
-    # --- other routes --------------------------------------------------------------------------------------------
+    # --- routes --------------------------------------------------------------------------------------------------
 
-    def _other(self, scope: Scope) -> _Route:
+    def _asking(self, asked: routes.Asked) -> _Route:
+        form = ingress(asked.format)
+
+        async def answer(incoming: Incoming) -> None:
+            await self._inference(incoming, asked, form)
+
+        return answer, asked.route, self._guarded, form
+
+    def _find(self, scope: Scope) -> _Route:
         method, path = scope["method"], scope["path"]
-        one_model = path.startswith(_ONE_MODEL) and len(path) > len(_ONE_MODEL)
-        if one_model and method in ("GET", "HEAD"):
-            return self._model, _ONE_MODEL + "{id}", self._guarded
-        if one_model or path in self._paths:
-            return self._wrong_method, _OTHER, False
-        return self._nothing_here, _OTHER, False
+        if method == "POST":
+            asked = routes.find(path, scope["query_string"])
+            if asked is not None:
+                route = self._asking(asked)
+                if path in routes.POSTS:
+                    self._posts[path] = route
+                return route
+            if path == "/api/show":
+                return self._show, path, self._guarded, ingress("ollama")
+        elif method in ("GET", "HEAD"):
+            found = self._gets.get(path)
+            if found is not None:
+                return found
+            headers = dict(scope["headers"])
+            if path in _LISTS:
+                form = "ollama" if path == "/api/tags" else routes.format_of_list(path, headers)
+                return self._models, path, self._guarded, ingress(form)
+            for prefix in _ONE_MODEL:
+                if path.startswith(prefix) and len(path) > len(prefix):
+                    return self._model, prefix + "{id}", self._guarded, ingress(routes.format_of_list(path, headers))
+        answer = self._wrong_method if _methods(path) else self._nothing_here
+        return answer, _OTHER, False, ingress(routes.format_of_path(path))
 
     async def _wrong_method(self, incoming: Incoming) -> None:
-        path = incoming.scope["path"]
-        allowed = ", ".join(sorted(method for method, each in self._routes if each == path)) or "GET, HEAD"
+        allowed = _methods(incoming.scope["path"])
         text = f"This path does not take the method {incoming.scope['method']}; it takes {allowed}."
-        body = error_body(405, text, "method_not_allowed")
-        await incoming.answer(405, body, extra=[(b"allow", allowed.encode())])
+        answer = incoming.ingress.failure(405, text, "method_not_allowed", incoming.request_id)
+        await incoming.answer(405, answer.body, extra=[(b"allow", allowed.encode())])
 
     async def _nothing_here(self, incoming: Incoming) -> None:
         path = incoming.scope["path"][:200]
         near = path.rstrip("/") if path.startswith("/v1/") else "/v1" + path.rstrip("/")
-        hint = f" Did you mean {near}?" if near in self._paths else ""
-        await incoming.answer(404, error_body(404, f"There is nothing at {path}.{hint}", "unknown_url"))
+        hint = f" Did you mean {near}?" if _methods(near) else ""
+        text = f"There is nothing at {path}.{hint}"
+        answer = incoming.ingress.failure(404, text, "unknown_url", incoming.request_id)
+        await incoming.answer(404, answer.body)
 
     async def _health(self, incoming: Incoming) -> None:
         state = {"status": "draining" if self.draining else "ok", "version": __version__}
         await incoming.answer(503 if self.draining else 200, msgspec.json.encode(state))
 
+    async def _version(self, incoming: Incoming) -> None:
+        # Clients look at it to know what they may ask for: it is that of the API, and not ours.
+        await incoming.answer(200, msgspec.json.encode({"version": OLLAMA_VERSION}))
+
     async def _metrics(self, incoming: Incoming) -> None:
         await incoming.answer(200, self._page.text(), (b"content-type", self._page.content_type))
 
     async def _models(self, incoming: Incoming) -> None:
-        await incoming.answer(200, encode_models(await self.table.models()))
+        await incoming.answer(200, incoming.ingress.models(await self.table.models()))
 
     async def _model(self, incoming: Incoming) -> None:
-        name = incoming.scope["path"].removeprefix(_ONE_MODEL)
-        await incoming.answer(200, encode_model(await self.table.model(name)))
+        path = incoming.scope["path"]
+        prefix = next(each for each in _ONE_MODEL if path.startswith(each))
+        await incoming.answer(200, incoming.ingress.model(await self.table.model(path.removeprefix(prefix))))
+
+    async def _show(self, incoming: Incoming) -> None:
+        """Ollama's way to ask for one model: by a body."""
+        body = await incoming.body(self.config.max_body_bytes)
+        try:
+            asked = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            asked = None
+        name = asked.get("model") or asked.get("name") if isinstance(asked, dict) else None
+        if not isinstance(name, str):
+            raise bad_request("The body must be a JSON object with the name of a 'model'.", "invalid_type", "model")
+        await incoming.answer(200, incoming.ingress.model(await self.table.model(name)))
 
     # --- lifespan ------------------------------------------------------------------------------------------------
 
@@ -178,6 +221,15 @@ class GatewayApp:
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _methods(path: str) -> str:
+    """The methods that a path takes, empty where there is nothing."""
+    if path in routes.POSTS or path == "/api/show" or routes.find(path, b"") is not None:
+        return "POST"
+    readable = path in _LISTS or path in ("/metrics", "/health", "/api/version")
+    one = any(path.startswith(prefix) and len(path) > len(prefix) for prefix in _ONE_MODEL)
+    return "GET, HEAD" if readable or one else ""
 
 
 def _digest(value: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ipfs_accelerate_py.dialects.openai_answers import error_body
+from ipfs_accelerate_py.dialects.openai.ingress import error_body
 
 if TYPE_CHECKING:
     from ipfs_accelerate_py.gateway.http1 import HttpProtocol

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
-from ipfs_accelerate_py.dialects.openai_answers import error_body
+from ipfs_accelerate_py.dialects.openai.ingress import error_body
 from ipfs_accelerate_py.gateway.connections import Connections, head_bytes
 from ipfs_accelerate_py.gateway.exchange import Exchange
 from ipfs_accelerate_py.gateway.heads import NOTABLE, Refusal, check_head, split_target, too_large

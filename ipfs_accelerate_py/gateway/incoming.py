@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ipfs_accelerate_py.dialects.openai_answers import ErrorAnswer, error_answer, retry_after_headers
-from ipfs_accelerate_py.dialects.openai_server import bad_request
+from ipfs_accelerate_py.dialects.serving import ErrorAnswer, Ingress, bad_request
 from ipfs_accelerate_py.errors import AccelerateError, InvalidRequest
 from ipfs_accelerate_py.gateway.http1 import DISCONNECT
 from ipfs_accelerate_py.types import new_request_id
 
-__all__ = ["CLIENT_LEFT", "ClientLeft", "Incoming", "Receive", "Scope", "Send"]
+__all__ = ["CLIENT_LEFT", "ClientLeft", "Incoming", "Receive", "Scope", "Send", "retry_after_headers"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,6 +25,9 @@ CLIENT_LEFT = 499
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _JSON = (b"content-type", b"application/json")
+#: Nobody is told to come back later than in a day (in seconds).
+_LONGEST_WAIT = 86_400.0
+_FORM_TYPE = re.compile(rb"multipart/form-data\s*;.*", re.I)
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.I)
 
 
@@ -36,6 +39,7 @@ class Incoming:
     """One request.
 
     Attributes:
+        ingress: the wire format in which it is answered.
         headers: by lower-case name; of several with one name, the last.
         request_id: the client's own where that is sane, else a new one; every answer carries it.
         model: what metrics call the model, once it is known.
@@ -45,11 +49,13 @@ class Incoming:
     """
 
     __slots__ = (
-        "_receive", "_watcher", "began", "headers", "left", "model", "request_id", "scope", "send", "started", "status",
+        "_receive", "_watcher", "began", "headers", "ingress", "left", "model", "request_id", "scope", "send",
+        "started", "status",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, ingress: Ingress) -> None:
         self.scope = scope
+        self.ingress = ingress
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self.headers.get(b"x-request-id")
         sane = given is not None and _REQUEST_ID.fullmatch(given) is not None
@@ -65,11 +71,20 @@ class Incoming:
 
     # --- the body ------------------------------------------------------------------------------------------------
 
-    async def json_body(self, most: int) -> bytes:
-        """The body, at most so many bytes of it. Raises `InvalidRequest` from what the headers say before it reads."""
+    async def body(self, most: int, *, form: bool = False) -> bytes:
+        """The body, at most so many bytes of it. Raises `InvalidRequest` from what the headers say before it reads.
+
+        It has to be JSON, or a form with files where ``form``.
+        """
         headers = self.headers
         kind = headers.get(b"content-type")
-        if kind != b"application/json" and (kind is None or _JSON_TYPE.fullmatch(kind.strip()) is None):
+        if form:
+            if kind is None or _FORM_TYPE.fullmatch(kind.strip()) is None:
+                raise bad_request(
+                    "The header 'Content-Type' must be multipart/form-data.",
+                    "unsupported_media_type", "content-type", 415,
+                )  # fmt: skip
+        elif kind != b"application/json" and (kind is None or _JSON_TYPE.fullmatch(kind.strip()) is None):
             # Browsers send other types across sites without asking; a gateway without a key must not take them.
             raise bad_request(
                 "The header 'Content-Type' must be application/json.", "unsupported_media_type", "content-type", 415
@@ -133,6 +148,14 @@ class Incoming:
             self._watcher.cancel()
             self._watcher = None
 
+    def identity(self) -> list[tuple[bytes, bytes]]:
+        """The headers with the request's id: ours, and the one that the vendor's client looks at."""
+        value = self.request_id.encode()
+        headers = [(b"x-request-id", value)]
+        if self.ingress.name == "anthropic":
+            headers.append((b"request-id", value))
+        return headers
+
     # --- answers -------------------------------------------------------------------------------------------------
 
     async def answer(
@@ -145,7 +168,7 @@ class Incoming:
         """A whole answer."""
         self.status = status
         self.started = True
-        headers = [kind, (b"content-length", b"%d" % len(body)), (b"x-request-id", self.request_id.encode())]
+        headers = [kind, (b"content-length", b"%d" % len(body)), *self.identity()]
         if extra:
             headers += extra
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -153,15 +176,24 @@ class Incoming:
 
     async def refuse(self, error: AccelerateError | ErrorAnswer) -> None:
         """An error as the whole answer."""
-        answer = error_answer(error) if isinstance(error, AccelerateError) else error
+        answer = self.ingress.error(error, self.request_id) if isinstance(error, AccelerateError) else error
         extra: list[tuple[bytes, bytes]] = []
         if answer.retry_after is not None:
             extra += retry_after_headers(answer.retry_after)
         if answer.final:
             extra.append((b"x-should-retry", b"false"))
-        if answer.error["code"] == "invalid_api_key":
+        if answer.code == "invalid_api_key":
             extra.append((b"www-authenticate", b"Bearer"))
         await self.answer(answer.status, answer.body, extra=extra)
+
+
+def retry_after_headers(seconds: float) -> list[tuple[bytes, bytes]]:
+    """``Retry-After`` in whole seconds, as HTTP has it, and in milliseconds, which clients read first."""
+    seconds = min(seconds, _LONGEST_WAIT)
+    return [
+        (b"retry-after", b"%d" % max(1, math.ceil(seconds))),
+        (b"retry-after-ms", b"%d" % max(1, math.ceil(seconds * 1000))),
+    ]
 
 
 def _too_large(most: int) -> InvalidRequest:

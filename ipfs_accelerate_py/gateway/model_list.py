@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ipfs_accelerate_py.backends import backend_names, find_backend
+from ipfs_accelerate_py.backends import BackendSpec, backend_names, find_backend
 from ipfs_accelerate_py.credentials import Secret
 from ipfs_accelerate_py.errors import ConfigurationError, UnknownBackend
 from ipfs_accelerate_py.gateway.yaml_source import Field, Section
@@ -201,14 +201,16 @@ def _model_and_backend(
 
 def _known_backend(name: str, field: Field) -> bool:
     try:
-        find_backend(name)
+        store = find_backend(name).store
     except UnknownBackend:
         field.error(
             f"there is no backend {name!r}; the backends are: {', '.join(backend_names())}. A server that speaks "
             "OpenAI's format is openai/<model> with its own api_base"
         )
         return False
-    return True
+    if store:
+        field.error(f"{name!r} keeps files and answers no requests for models")
+    return not store
 
 
 def _backend(name: str, section: Section, *, litellm: bool = False) -> BackendEntry:
@@ -216,14 +218,14 @@ def _backend(name: str, section: Section, *, litellm: bool = False) -> BackendEn
     url_field = section.take("api_base", "base_url")
     url = url_field.checked(_url) if url_field is not None else None
     keys = _read_keys(section)
-    if spec.dialect is None and (url_field is not None or keys):
+    if spec.in_process and (url_field is not None or keys):
         section.problems.error(
             section.line, section.path, f"{name!r} runs in this process: it has no address and no key"
         )
     if keys is None and url is not None and url_field is not None:
         # The backend's own variables hold a key for its own address, and this is another one.
         keys = {}
-        if spec.requires_key:
+        if spec.needs_key(url, {}):
             url_field.error(
                 f"has no api_key beside it, and the key in {spec.key_env[0]} is not sent to an address that is not "
                 f"{spec.name}'s own; write api_key: os.environ/NAME (or any text, where the server wants none)"
@@ -234,9 +236,27 @@ def _backend(name: str, section: Section, *, litellm: bool = False) -> BackendEn
         settings = read_settings(section, _LITELLM_SETTINGS, only=True)
     elif (field := section.take("settings")) is not None and (inner := field.section()) is not None:
         settings = read_settings(inner)
+    if not litellm and (field := section.take("options")) is not None and (inner := field.section()) is not None:
+        settings |= _options(spec, inner)
     if not litellm and section.path.startswith("backends."):
         section.finish()
     return BackendEntry(spec.name, url, keys, headers, settings, section.problems.place(section.line))
+
+
+def _options(spec: BackendSpec, section: Section) -> dict[str, Any]:
+    """What a backend can be told beside settings, under the names that its row has for it; no credentials."""
+    found = {}
+    for option in spec.options:
+        if not option.secret and (field := section.take(option.name)) is not None:
+            found[option.name] = field.checked(_scalar)
+    section.finish()
+    return found
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError("must be a text, a number, true or false")
+    return value
 
 
 def _read_keys(section: Section) -> dict[str, Secret] | None:

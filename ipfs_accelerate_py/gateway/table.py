@@ -1,7 +1,8 @@
 """Which model name is answered by which backend, and what clients are shown of it.
 
-A name is looked for in this order: names that the configuration lists; models on this machine; ``backend/model`` for a
-backend all of whose models are served; and last, the bare name of a model that just one of those backends says it has.
+A name is looked for in this order: names that the configuration lists; models on this machine; ``backend/model`` or
+``backend:model`` for a backend all of whose models are served; and last, the bare name of a model that just one of
+those backends says it has.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from ipfs_accelerate_py.backends import Backend, configured, find_backend, open_backend
-from ipfs_accelerate_py.dialects.openai_server import bad_request
+from ipfs_accelerate_py.dialects.serving import bad_request
 from ipfs_accelerate_py.errors import AccelerateError, ModelNotFound
 from ipfs_accelerate_py.gateway.config import BackendEntry, GatewayConfig
 from ipfs_accelerate_py.types import Call, ModelInfo, ModelsRequest, Operation, new_request_id
@@ -34,6 +34,8 @@ LIST_FAILED_SECONDS = 30.0
 LIST_TIMEOUT = 10.0
 #: Names of the form ``backend/model`` that are remembered; further ones are put together each time.
 _MOST_REMEMBERED = 1024
+#: Between backend and model.
+_MARK = re.compile(r"[/:]")
 #: Names come from clients, and are kept: here, in metrics and in the totals of backends.
 _LONGEST_NAME = 256
 
@@ -44,20 +46,21 @@ class Target:
     Attributes:
         name: what clients call it.
         backend: the backend asked, behind its pipeline.
-        model: the backend's own name of the model, and ``model_json`` the same as JSON.
-        passthrough: the backend speaks OpenAI's format, so bodies are forwarded.
+        model: the backend's own name of the model.
+        dialect: the wire format that the backend speaks; bodies of that format are forwarded. None where it has none.
+        operations: what the backend's dialect can say; None where it has none.
         label: what metrics call it.
     """
 
-    __slots__ = ("backend", "label", "model", "model_json", "name", "passthrough", "stream_usage")
+    __slots__ = ("backend", "dialect", "label", "model", "name", "operations", "stream_usage")
 
     def __init__(self, name: str, backend: Backend, model: str, label: str | None = None) -> None:
         self.name = name
         self.backend = backend
         self.model = model
-        self.model_json = msgspec.Raw(msgspec.json.encode(model))
-        self.passthrough = backend.dialect_name == "openai"
+        self.dialect = backend.dialect_name
         dialect = backend.http.dialect if backend.http is not None else None
+        self.operations = None if dialect is None else dialect.operations
         self.stream_usage = bool(getattr(dialect, "stream_usage", True))
         self.label = label or name
 
@@ -86,6 +89,8 @@ class ModelTable:
         self._shown: dict[str, ModelInfo] = {}
         #: Backends all of whose models are served, by name.
         self.whole: dict[str, Backend] = {}
+        #: The same by their other names, too: what stands before the mark in ``backend/model``.
+        self._prefixes: dict[str, Backend] = {}
         self._remembered: dict[str, Target] = {}
         self._listings: dict[str, _Listing] = {}
         self._fetching: dict[str, asyncio.Task[_Listing]] = {}
@@ -114,7 +119,7 @@ class ModelTable:
         found = self._opened.get(same)
         if found is None:
             # Models on this machine are queued by the runtime that batches them; their row has its own limits.
-            base = self._settings if find_backend(entry.backend).dialect is not None else {}
+            base = self._settings if not find_backend(entry.backend).in_process else {}
             found = self._opened[same] = open_backend(
                 entry.backend,
                 base_url=entry.base_url,
@@ -139,7 +144,10 @@ class ModelTable:
         self._shown[name] = ModelInfo(name, owner, self._started)
 
     def _serve_whole(self, entry: BackendEntry) -> None:
-        self.whole[entry.backend] = self._open(entry)
+        backend = self.whole[entry.backend] = self._open(entry)
+        for name in (backend.spec.name, *backend.spec.aliases):
+            self._prefixes.setdefault(name, backend)
+        self._prefixes[entry.backend] = backend
 
     def _add_local(self) -> None:
         from ipfs_accelerate_py.runtimes.models import list_models
@@ -157,9 +165,11 @@ class ModelTable:
     def find(self, name: str) -> Target | None:
         """The target of a name, as far as that can be told without asking anybody."""
         found = self._targets.get(name) or self._remembered.get(name)
-        if found is None and "/" in name and len(name) <= _LONGEST_NAME:
-            prefix, _, model = name.partition("/")
-            backend = self.whole.get(prefix)
+        if found is None and len(name) <= _LONGEST_NAME:
+            # The first of the two marks counts: Ollama has colons in its names, and the hub has slashes.
+            mark = _MARK.search(name)
+            backend = self._prefixes.get(name[: mark.start()]) if mark is not None else None
+            model = name[mark.end() :] if mark is not None else ""
             if backend is not None and model:
                 found = Target(name, backend, model)
                 if len(self._remembered) < _MOST_REMEMBERED:

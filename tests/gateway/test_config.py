@@ -99,6 +99,7 @@ def test_our_own_way(load: Any) -> None:
             api_key: [os.environ/A, os.environ/B]
             base_url: https://api.example/v1
           groq:
+          claude: {api_key: os.environ/A, options: {max_tokens: 8192, auth_style: bearer}}
         gateway:
           host: 0.0.0.0
           port: 9000
@@ -112,9 +113,13 @@ def test_our_own_way(load: Any) -> None:
         ("fast", "llama-3.1-8b-instant", "groq"),
         ("small", "all-MiniLM-L6-v2", "local"),
     ]
-    openai, groq = config.backends
+    openai, groq, claude = config.backends
     assert sorted(openai.keys or {}) == ["A", "B"]
     assert (groq.backend, groq.keys, groq.base_url) == ("groq", None, None)
+    assert claude.settings == {"max_tokens": 8192, "auth_style": "bearer"}
+    opened = ModelTable(config).whole["claude"]
+    assert (opened.options["max_tokens"], opened.options["auth_style"]) == (8192, "bearer")
+    assert opened.settings.max_concurrent_requests == 50
     assert (config.host, config.port, config.shutdown_timeout, config.local) == ("0.0.0.0", 9000, 5.0, True)
     assert len(config.api_keys) == 2
     assert config.settings == {"max_concurrent_requests": 50, "idle_timeout": 20.0}
@@ -279,6 +284,10 @@ def test_a_backends_own_key_is_not_sent_elsewhere(load: Any) -> None:
         ),
         ("model_list: [{name: a, model: openai/a, headers: {'X-A': \"b\\nc\"}}]", "cannot be an HTTP header"),
         ("backends: {opneai: {}}", "there is no backend 'opneai'"),
+        ("backends: {s3_kit: }", "keeps files"),
+        ("backends: {claude: {options: {max_token: 5}}}", "did you mean 'max_tokens'?"),
+        ("backends: {claude: {options: {max_tokens: [5]}}}", "must be a text, a number, true or false"),
+        ("backends: {groq: {options: {model: a}}}", "is not a field of this section"),
         ("settings: {max_retrys: 5}", "did you mean 'max_retries'?"),
         ("environment_variables: {A: b}", "write them into .env"),
         ("general_settings: {custom_auth: a.b}", "everybody could ask"),
@@ -361,7 +370,8 @@ def test_no_key_shows_itself(load: Any) -> None:
 def test_the_example_is_right() -> None:
     """Every line of it, commented ones too."""
     example = (ROOT / "examples" / "gateway.yaml").read_text()
-    environ = dict.fromkeys(("OPENAI_API_KEY", "OPENAI_API_KEY_2", "GROQ_API_KEY", "GATEWAY_KEY"), "k")
+    names = ("OPENAI_API_KEY", "OPENAI_API_KEY_2", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "GATEWAY_KEY")
+    environ = dict.fromkeys(names, "k")
     for text in (example, "\n".join(line.replace("#: ", "", 1) for line in example.splitlines())):
         path = Path("gateway.yaml")
         path.write_text(text)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ipfs_accelerate_py.gateway.incoming import Incoming
+from ipfs_accelerate_py.gateway.ingresses import ingress
 
 from .support import CHAT, Got, Setup, ask, connect, error_of, request
 
@@ -17,8 +18,8 @@ Handler = Callable[[Incoming], Awaitable[None]]
 
 def serve(setup: Setup, handler: Handler) -> None:
     """Put the handler at /odd."""
-    for method in ("GET", "HEAD", "POST"):
-        setup.gateway.app._routes[method, "/odd"] = (handler, "/odd", False)
+    app = setup.gateway.app
+    app._posts["/odd"] = app._gets["/odd"] = (handler, "/odd", False, ingress("openai"))
 
 
 async def odd(setup: Setup, handler: Handler, method: str = "GET") -> Got:

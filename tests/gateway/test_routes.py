@@ -75,7 +75,7 @@ async def test_health_says_when_the_gateway_is_about_to_stop(setup: Setup) -> No
         ("POST", "/chat/completions", 404, "Did you mean /v1/chat/completions?"),
         ("POST", "/v1/chat/completions/", 404, "Did you mean /v1/chat/completions?"),
         ("GET", "/v1/models/", 404, "Did you mean /v1/models?"),
-        ("POST", "/v1/images/generations", 404, "nothing at /v1/images/generations"),
+        ("POST", "/v1/fine_tuning/jobs", 404, "nothing at /v1/fine_tuning/jobs"),
         ("GET", "/v1/%63hat/completions", 405, "it takes POST"),
         ("GET", "/v1/chat/completions", 405, "it takes POST"),
         ("DELETE", "/v1/models", 405, "it takes GET, HEAD"),

@@ -12,16 +12,18 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from ipfs_accelerate_py import errors
-from ipfs_accelerate_py.dialects.openai_answers import (
-    DONE,
-    StreamEncoder,
-    encode_embeddings,
-    encode_reply,
-    error_answer,
-    error_event,
-    retry_after_headers,
-)
+from ipfs_accelerate_py.dialects.openai.answers import encode_embeddings, encode_reply
+from ipfs_accelerate_py.dialects.openai.ingress import OpenAIIngress
+from ipfs_accelerate_py.dialects.openai.writer import DONE, StreamEncoder
+from ipfs_accelerate_py.gateway.incoming import retry_after_headers
 from ipfs_accelerate_py.types import Chunk, Operation, Reply, ToolCall, Usage
+
+INGRESS = OpenAIIngress()
+
+
+def error_object(error: errors.AccelerateError) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(INGRESS.error(error).body)["error"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -54,14 +56,15 @@ from ipfs_accelerate_py.types import Chunk, Operation, Reply, ToolCall, Usage
     ],
 )
 def test_the_status_says_whose_fault_it_is(error: errors.AccelerateError, status: int, code: str) -> None:
-    answer = error_answer(error)
-    assert (answer.status, answer.error["code"]) == (status, code)
-    assert json.loads(answer.body)["error"].keys() == {"message", "type", "param", "code"}
+    answer = INGRESS.error(error)
+    assert (answer.status, answer.code) == (status, code)
+    assert error_object(error).keys() == {"message", "type", "param", "code"}
+    assert error_object(error)["code"] == code
 
 
 def test_what_the_provider_said_of_its_error_is_kept() -> None:
     error = errors.InvalidRequest("Bad tool.", status=400, type="odd_type", param="tools[0]", code="bad_tool")
-    assert error_answer(error).error == {
+    assert error_object(error) == {
         "message": "Bad tool.",
         "type": "odd_type",
         "param": "tools[0]",
@@ -70,7 +73,7 @@ def test_what_the_provider_said_of_its_error_is_kept() -> None:
 
 
 def test_nothing_is_null_and_not_a_word() -> None:
-    assert json.loads(error_answer(errors.AccelerateError("odd")).body)["error"] == {
+    assert error_object(errors.AccelerateError("odd")) == {
         "message": "odd",
         "type": "server_error",
         "param": None,
@@ -79,8 +82,8 @@ def test_nothing_is_null_and_not_a_word() -> None:
 
 
 def test_a_limit_always_says_when_to_come_back() -> None:
-    assert error_answer(errors.RateLimited("no", status=429)).retry_after == 1.0
-    assert error_answer(errors.RateLimited("no", status=429, retry_after=2.5)).retry_after == 2.5
+    assert INGRESS.error(errors.RateLimited("no", status=429)).retry_after == 1.0
+    assert INGRESS.error(errors.RateLimited("no", status=429, retry_after=2.5)).retry_after == 2.5
     assert retry_after_headers(2.5) == [(b"retry-after", b"3"), (b"retry-after-ms", b"2500")]
     assert retry_after_headers(0.0)[0] == (b"retry-after", b"1")
     assert retry_after_headers(float("inf"))[0] == (b"retry-after", b"86400")
@@ -88,17 +91,17 @@ def test_a_limit_always_says_when_to_come_back() -> None:
 
 def test_only_the_operators_faults_are_final() -> None:
     """OpenAI's client repeats every 5xx by itself, which cannot help where a key is missing."""
-    assert error_answer(errors.MissingCredential("no")).final
-    assert not error_answer(errors.CircuitOpen("no")).final
-    assert not error_answer(errors.ServerError("no", status=500)).final
+    assert INGRESS.error(errors.MissingCredential("no")).final
+    assert not INGRESS.error(errors.CircuitOpen("no")).final
+    assert not INGRESS.error(errors.ServerError("no", status=500)).final
 
 
 def test_an_error_in_band() -> None:
     error = errors.StreamCut("It broke.")
-    assert json.loads(error_event(error, Operation.CHAT).removeprefix(b"data: ")) == {
+    assert json.loads(INGRESS.error_event(error, Operation.CHAT).removeprefix(b"data: ")) == {
         "error": {"message": "It broke.", "type": "server_error", "param": None, "code": "stream_cut"}
     }
-    name, data = error_event(error, Operation.RESPONSE).split(b"\n")[:2]
+    name, data = INGRESS.error_event(error, Operation.RESPONSE).split(b"\n")[:2]
     assert name == b"event: error"
     assert json.loads(data.removeprefix(b"data: "))["type"] == "error"
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
-from ipfs_accelerate_py.dialects.openai_server import decode_body
+from ipfs_accelerate_py.dialects.openai.server import decode_body
 from ipfs_accelerate_py.errors import InvalidRequest
-from ipfs_accelerate_py.types import ChatRequest, EmbedRequest, Operation
+from ipfs_accelerate_py.types import ChatRequest, EmbedRequest, Operation, Passthrough
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
-UPSTREAM = msgspec.Raw(b'"theirs"')
+UPSTREAM = "theirs"
+
+
+def forwarded(operation: Operation, raw: bytes, *, stream_usage: bool = True) -> Passthrough:
+    passed = decode_body(operation, raw).passthrough(UPSTREAM, stream_usage=stream_usage)
+    assert passed is not None
+    return passed
 
 
 def sent(operation: Operation, body: dict[str, Any] | bytes) -> dict[str, Any]:
     """What a target of the same format gets."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    found: dict[str, Any] = json.loads(decode_body(operation, raw).passthrough(UPSTREAM).body)
+    found: dict[str, Any] = json.loads(forwarded(operation, raw).body)
     return found
 
 
@@ -127,7 +132,7 @@ def test_a_second_model_cannot_be_smuggled_in() -> None:
     raw = b'{"model": "cheap", "messages": [{"role": "user", "content": "Hi"}], "model": "m", "model": "ours"}'
     request = decode_body(Operation.CHAT, raw)
     assert request.model == "ours"
-    body = request.passthrough(UPSTREAM).body
+    body = forwarded(Operation.CHAT, raw).body
     assert body.count(b'"model"') == 1
     assert json.loads(body)["model"] == "theirs"
 
@@ -136,7 +141,7 @@ def test_what_we_do_not_know_is_passed_on_as_it_was_written() -> None:
     raw = (
         b'{"model":"m","messages":[{"role":"user","content":"Hi","cache":{"x":1.50}}],"top_k":40,"guided":{"a":[1e3]}}'
     )
-    body = decode_body(Operation.CHAT, raw).passthrough(UPSTREAM).body
+    body = forwarded(Operation.CHAT, raw).body
     assert body == raw.replace(b'"m"', b'"theirs"')
 
 
@@ -166,14 +171,14 @@ def test_nulls_stay_null() -> None:
 )
 def test_a_stream_is_asked_for_its_counts(options: dict[str, Any], asked: dict[str, Any], hidden: bool) -> None:
     raw = json.dumps({**CHAT, "stream": True, **options}).encode()
-    passed = decode_body(Operation.CHAT, raw).passthrough(UPSTREAM)
+    passed = forwarded(Operation.CHAT, raw)
     assert json.loads(passed.body)["stream_options"] == asked
     assert passed.hide_usage is hidden
 
 
 def test_a_server_that_does_not_know_stream_options_is_not_sent_any() -> None:
     raw = json.dumps({**CHAT, "stream": True}).encode()
-    passed = decode_body(Operation.CHAT, raw).passthrough(UPSTREAM, stream_usage=False)
+    passed = forwarded(Operation.CHAT, raw, stream_usage=False)
     assert "stream_options" not in json.loads(passed.body)
     assert not passed.hide_usage
 
