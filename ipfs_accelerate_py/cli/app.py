@@ -18,8 +18,16 @@ COMMANDS: dict[str, str] = {
     "serve": "Serve an OpenAI-compatible gateway in front of every backend.",
     "chat": "Ask a model, once or in a conversation.",
     "embed": "Turn texts into vectors.",
+    "rerank": "Order documents by how well each answers a question.",
+    "transcribe": "Write down what is said in a recording.",
+    "speak": "Speak a text aloud, into a file.",
+    "image": "Make pictures for a description.",
+    "moderate": "Have texts judged: whether each is flagged, and for what.",
+    "count": "Count the tokens that a prompt is for a model.",
     "models": "List the models that can be used.",
+    "pull": "Have an Ollama server fetch a model.",
     "simulate": "Run a simulated provider, with faults, to test against.",
+    "check": "Make true round trips with every backend, and show what works.",
     "config": "Show and check the configuration; write a template for it.",
 }
 

@@ -39,18 +39,19 @@ def configuration() -> dict[str, Any]:
 
 
 def _backend(spec: BackendSpec) -> dict[str, Any]:
-    if spec.dialect is None:
+    if spec.in_process:
         return _local(spec)
     keys = Credentials().keys(None, (), spec.key_env)
     url, source = _found(spec.url_env)
+    needs_key = spec.needs_key(url or spec.base_url, {})
     return {
         "name": spec.name,
         "aliases": list(spec.aliases),
-        "configured": bool(keys) or (url is not None and not spec.requires_key),
+        "configured": bool(keys) or (url is not None and not needs_key),
         "base_url": shown_address(url or spec.base_url),
         "base_url_source": source,
         "keys": [{"name": key.name, "source": key.source} for key in keys],
-        "requires_key": spec.requires_key,
+        "requires_key": needs_key,
         "variables": {"key": list(spec.key_env), "base_url": list(spec.url_env)},
     }
 

@@ -28,6 +28,12 @@ _RESERVED = {
     "api_key_name": ": use --api-key-env",
     "headers": "",
     "request_id": "",
+    "prompt": ": it has a place of its own",
+    "query": ": that is an argument",
+    "documents": ": those are arguments",
+    "audio": ": that is the recording",
+    "filename": ": use --filename",
+    "translate": ": use --translate",
 }
 
 

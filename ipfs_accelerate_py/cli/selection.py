@@ -227,7 +227,8 @@ def _settable() -> list[str]:
     from ipfs_accelerate_py.backends import backend_names, find_backend
 
     rows = [find_backend(name) for name in backend_names()]
-    return [(row.key_env if row.requires_key else row.url_env)[0] for row in rows if row.dialect is not None]
+    names = [row.key_env if row.requires_key else row.url_env for row in rows if not (row.in_process or row.store)]
+    return [each[0] for each in names if each]
 
 
 def shown_address(url: str) -> str:

@@ -40,6 +40,10 @@ settings:
 #  groq:
 #    settings:
 #      max_concurrent_requests: 10
+#  claude:
+#    api_key: os.environ/ANTHROPIC_API_KEY
+#  ollama:
+#    base_url: http://127.0.0.1:11434
 #  llvm:
 #    base_url: http://127.0.0.1:8001/v1
 

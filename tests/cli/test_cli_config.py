@@ -147,10 +147,10 @@ def test_all_that_the_gateway_template_offers_is_right(invoke: Invoke, home: Pat
     """Whoever takes the # away from its lines gets what they say."""
     text = invoke("config", "template", "gateway").stdout
     (home / "all.yaml").write_text(re.sub(r"^( *)#(?=[a-z-]|  )", r"\1", text, flags=re.MULTILINE))
-    environ = {"GATEWAY_KEY": KEY, "GROQ_API_KEY": KEY}
+    environ = dict.fromkeys(("GATEWAY_KEY", "GROQ_API_KEY", "ANTHROPIC_API_KEY"), KEY)
     config = load_config("all.yaml", environ=environ, credentials=Credentials(environ=environ))
     assert [entry.name for entry in config.models] == ["fast", "mine", "small-embeddings"]
-    assert [entry.backend for entry in config.backends] == ["groq", "llvm"]
+    assert [entry.backend for entry in config.backends] == ["groq", "claude", "ollama", "llvm"]
     assert (config.host, config.port, config.preload) == ("127.0.0.1", 8000, ("all-MiniLM-L6-v2",))
     assert [key.name for key in config.api_keys] == ["GATEWAY_KEY"]
     assert config.settings["queue_size"] == 1000

@@ -58,7 +58,7 @@ def test_examples_are_right_usage(line: str, tmp_path: Path) -> None:
     words = shlex.split(asked.partition(" | ")[0], comments=True)
     command: click.Command = program.app
     context = click.Context(command, info_name=words.pop(0))
-    while isinstance(command, click.Group) and words:
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         child = command.get_command(context, words.pop(0))
         assert child is not None
         command, context = child, click.Context(child, parent=context)

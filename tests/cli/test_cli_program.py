@@ -185,7 +185,7 @@ def test_shell_completion_knows_the_commands() -> None:
         "COMP_WORDS": "ipfs-accelerate c",
         "COMP_CWORD": "1",
     }
-    assert run(env=env).stdout.split() == ["plain,chat", "plain,config"]
+    assert run(env=env).stdout.split() == ["plain,chat", "plain,count", "plain,check", "plain,config"]
 
 
 def test_an_interrupt_at_the_start_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:

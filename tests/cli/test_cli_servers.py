@@ -91,7 +91,7 @@ def test_a_simulator_on_a_terminal_shows_how_to_ask() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["gremlin"], "It speaks: openai"),
+        (["gremlin"], "It speaks: anthropic, gemini, ollama, opea, openai, "),
         (["--fault", "explode"], "Faults: ok, status"),
         (["--once", "cut:aftr=3"], "It takes: after, rst"),
         (["--fault-rate", "0.5"], "--fault-rate needs a --fault"),
