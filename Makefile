@@ -33,6 +33,7 @@ run: $(VENV)/.run ## serve on http://127.0.0.1:8000/v1, with a local model   [PO
 # The tests run also where a check fails: it is good to know both. pytest has the last word.
 test: $(VENV)/.dev ## every check and every test, from nothing   [ARGS="-k breaker"]
 	@tools/promtool.sh
+	@tools/mlserver.sh $(BIN)/python
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(BIN)/python -m pytest $(or $(ARGS),--cov) || status=$$?; \
@@ -48,6 +49,7 @@ check: $(VENV)/.dev ## formatting, lint, types, layers; no tests
 
 dev: $(VENV)/.dev ## set up .venv for development
 	@tools/promtool.sh
+	@tools/mlserver.sh $(BIN)/python
 	@echo "Ready: $(BIN)/ipfs-accelerate, $(BIN)/python -m pytest tests/test_framing.py, make check"
 
 bench: $(VENV)/.dev ## import cost, client and gateway beside others, all in pairs; some minutes   [OUT=bench/results]

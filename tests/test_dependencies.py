@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "ipfs_accelerate_py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Rooms whose imports an extra brings.
-EXTRAS = {"gateway": "gateway", "runtimes": "local"}
+EXTRAS = {"gateway": "gateway", "runtimes": "local", "backends/s3": "s3"}
 #: Imported under another name than the distribution's, or as a part of another's interface.
 BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml"}
 
@@ -28,7 +28,8 @@ def imported(file: Path) -> Iterator[tuple[str | None, str]]:
 
     `require` imports what belongs to ``[local]``, and says so where it is missing, whoever calls it.
     """
-    room = EXTRAS.get(file.relative_to(PACKAGE).parts[0])
+    parts = file.relative_to(PACKAGE).parts
+    room = EXTRAS.get("/".join(parts[:2]), EXTRAS.get(parts[0]))
     for node in ast.walk(ast.parse(file.read_text())):
         names: list[str] = []
         extra = room

@@ -43,7 +43,7 @@ def test_the_contracts_hold() -> None:
     ("module", "line", "contract"),
     [
         ("errors", "import ipfs_accelerate_py.settings, ipfs_accelerate_py.client", "Layers"),
-        ("pipeline/retry", "import ipfs_accelerate_py.dialects.openai", "Layers"),
+        ("pipeline/retry", "import ipfs_accelerate_py.dialects.openai.dialect", "Layers"),
         ("simulator/wire", "import ipfs_accelerate_py.gateway", "Layers"),
         ("an_unknown_room", "", "Layers"),
         ("simulator/wire", "import ipfs_accelerate_py.framing", "The simulator"),

@@ -97,7 +97,7 @@ def _threads() -> set[threading.Thread]:
     for thread in threading.enumerate():
         if thread.name == _PORTAL_THREAD:
             continue  # lives as long as the process, by design
-        if portal is not None and thread.name.startswith("asyncio_"):
+        if portal is not None and thread.name.startswith(("asyncio_", "uvloop_")):
             continue  # the pool of the portal's loop; those of other loops are joined when they close
         if type(thread).__name__ == "TMonitor":
             continue  # tqdm's one watcher
