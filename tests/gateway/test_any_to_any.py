@@ -33,6 +33,8 @@ BACKENDS = {
     "ovms": "ovms",
     "llvm": "openai",
 }
+#: Those that do not chat, or whose chat has no tools and counts.
+OTHERS = {"hf_tei": "tei", "opea": "opea"}
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),  # google-genai's, of aiohttp's
     pytest.mark.usefixtures("online"),
@@ -69,7 +71,7 @@ def forced(place: Place, choice: Any) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def place(backend: str) -> AsyncIterator[Place]:
-    async with Simulator(BACKENDS[backend], api_keys={"upstream": UPSTREAM_KEY}, models=["m-1"]) as sim:
+    async with Simulator({**BACKENDS, **OTHERS}[backend], api_keys={"upstream": UPSTREAM_KEY}, models=["m-1"]) as sim:
         entry = BackendEntry(backend, sim.url, {"upstream": Secret(UPSTREAM_KEY)}, {}, {"max_retries": 0})
         config = GatewayConfig(
             backends=(entry,),
