@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "pull": "Have an Ollama server fetch a model.",
     "simulate": "Run a simulated provider, with faults, to test against.",
     "check": "Make true round trips with every backend, and show what works.",
+    "store": "Keep files and models in an S3-compatible store.",
     "config": "Show and check the configuration; write a template for it.",
 }
 
