@@ -36,6 +36,9 @@ _Route = tuple[Handler, str, bool, Ingress]
 
 #: The version of Ollama whose API ``/api/...`` is.
 OLLAMA_VERSION = "0.12.6"
+_BEARER = "Authorization: Bearer <key>"
+#: Where a vendor's own client puts a key.
+_KEY_HEADERS = {"anthropic": "x-api-key: <key>", "gemini": "x-goog-api-key: <key>"}
 #: The route that metrics show for paths that are none.
 _OTHER = "(other)"
 #: Lists of models, and what comes before the name of one.
@@ -78,7 +81,7 @@ class GatewayApp:
         metrics.in_flight += 1
         try:
             if guarded:
-                self._authorize(incoming.headers)
+                self._authorize(incoming.headers, form)
             await handler(incoming)
         except AccelerateError as error:
             await incoming.refuse(error)
@@ -105,7 +108,7 @@ class GatewayApp:
             await asyncio.gather(self._preloading, return_exceptions=True)
         await self.table.aclose()
 
-    def _authorize(self, headers: dict[bytes, bytes]) -> None:
+    def _authorize(self, headers: dict[bytes, bytes], form: Ingress) -> None:
         """Before anything of the body is read. All keys are looked at, whichever fits.
 
         Each vendor's client has a header of its own for it; the key in a URL, where logs would keep it, is not taken.
@@ -119,7 +122,7 @@ class GatewayApp:
             fits |= hmac.compare_digest(given, key)
         if not fits:
             text = "Incorrect API key provided." if token else "You did not provide an API key."
-            text += " This gateway wants its key in the header 'Authorization: Bearer <key>'."
+            text += f" This gateway wants its key in the header '{_KEY_HEADERS.get(form.name, _BEARER)}'."
             raise bad_request(text, "invalid_api_key", None, 401)
 
     # --- routes --------------------------------------------------------------------------------------------------

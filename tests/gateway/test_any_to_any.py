@@ -446,3 +446,15 @@ async def test_anthropics_client_finds_its_request_id_and_its_betas_arrive() -> 
         )
         assert (reply._request_id or "").startswith("req_")
         assert here.sim.requests[-1].headers["anthropic-beta"] == "files-api-2025-04-14"
+
+
+async def test_a_client_without_the_key_is_told_where_its_vendor_puts_it() -> None:
+    async with place("claude") as here:
+        client = anthropic.AsyncAnthropic(base_url=root(here), api_key="wrong", max_retries=0)
+        other = openai.AsyncOpenAI(base_url=here.gateway.url, api_key="wrong", max_retries=0)
+        async with client, other:
+            with pytest.raises(anthropic.AuthenticationError, match="x-api-key"):
+                await client.messages.create(model=here.model, messages=HELLO, max_tokens=30)
+            with pytest.raises(openai.AuthenticationError, match="Authorization: Bearer"):
+                await other.models.list()
+        assert here.sim.requests == []
