@@ -128,7 +128,7 @@ async def test_transcriptions_in_every_format() -> None:
         assert "".join(segment.text for segment in verbose.segments).split() == verbose.text.split()
         assert "-->" in await create(model=here.model, file=file, response_format="srt")
         assert (await create(model=here.model, file=file, response_format="vtt")).startswith("WEBVTT")
-        with pytest.warns(DeprecationWarning):  # the client's own, of this endpoint
+        with pytest.warns(DeprecationWarning, match="deprecated"):  # the client's own, of this endpoint
             english = await client.audio.translations.create(model=here.model, file=file)
         assert english.text
         assert [request.path.rpartition("/")[2] for request in here.sim.requests] == ["transcriptions"] * 6 + [
