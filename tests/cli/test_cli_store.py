@@ -78,6 +78,8 @@ def test_a_model_is_a_verified_whole(ask: Store, peer: Peer, home: Path) -> None
 def test_what_is_not_there_and_what_is_missing(ask: Store, invoke: Invoke, home: Path) -> None:
     assert ask("download", "nothing").exit_code == ExitCode.UPSTREAM
     assert ask("upload", "no-such-file").exit_code == ExitCode.USAGE
+    (home / "a.txt").write_text("content")
+    assert "there is no such bucket" in ask("upload", "a.txt", "--bucket", "another-one").stderr
     lacking = invoke("store", "list", "--bucket", BUCKET, "--endpoint", "http://127.0.0.1:9")
     assert lacking.exit_code == ExitCode.AUTHENTICATION
     assert "S3_ACCESS_KEY" in lacking.stderr

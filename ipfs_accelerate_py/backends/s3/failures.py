@@ -91,6 +91,8 @@ def _translate(problem: Exception, what: str, keys: Keys | None) -> Exception:
 def _answered(status: int, code: str | None, said: str) -> AccelerateError:
     if code in _SLOWER or status == 429:
         return RateLimited(f"Rate limit: {said}")
+    if code == "NoSuchBucket":
+        return NotFound(f"there is no such bucket; nothing here makes one ({said})")
     if status == 404:
         return NotFound(f"there is no {said}")
     if status in (401, 403):
