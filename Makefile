@@ -11,8 +11,17 @@ HOST :=
 endif
 # The Python of a new .venv; by default the first that is new enough.
 PYTHON ?=
-# For `make test`: pytest's own arguments, instead of the whole suite with coverage.
+# For `make test`: pytest's own arguments, instead of the whole suite with coverage; and for the whole suite, how many
+# tests run at once (but those of packaging, which talk to a package index and so run unguarded, and alone).
 ARGS ?=
+JOBS ?= 2
+ifneq ($(strip $(ARGS)),)
+RUN_TESTS = $(BIN)/python -m pytest $(ARGS)
+else
+RUN_TESTS = { \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_packaging.py --cov --cov-report=; first=$$?; \
+	$(BIN)/python -m pytest tests/test_packaging.py --cov --cov-append && [ $$first -eq 0 ]; }
+endif
 # For `make bench`: a folder for the raw figures.
 OUT ?=
 
@@ -36,7 +45,7 @@ test: $(VENV)/.dev ## every check and every test, from nothing   [ARGS="-k break
 	@tools/mlserver.sh $(BIN)/python
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
-	$(BIN)/python -m pytest $(or $(ARGS),--cov) || status=$$?; \
+	$(RUN_TESTS) || status=$$?; \
 	exit $$status
 
 check: $(VENV)/.dev ## formatting, lint, types, layers; no tests

@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.guards.everywhere import sitecustomize as everywhere
+from tests.guards import everywhere as folder
+
+# In a process that a guarded one has started (a worker of pytest's, for one) it is at work already, under the name by
+# which the interpreter loads it; a second copy would have errors of its own.
+_loaded = sys.modules.get("sitecustomize")
+_at_work = _loaded is not None and Path(_loaded.__file__ or "").parent == Path(folder.__file__ or "").parent
+if _at_work:
+    sys.modules["tests.guards.everywhere.sitecustomize"] = _loaded  # type: ignore[assignment]
+
+from tests.guards.everywhere import sitecustomize as everywhere  # noqa: E402  # now it is that one
 
 EVERYWHERE = Path(everywhere.__file__).parent
 
@@ -23,7 +32,8 @@ def install(log: Path) -> None:
     _log = log
     os.environ[everywhere.LOG] = str(log)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(EVERYWHERE), os.environ.get("PYTHONPATH")]))
-    sys.addaudithook(everywhere._audit)
+    if not _at_work:
+        sys.addaudithook(everywhere._audit)
     _guard_uvloop()
 
 
