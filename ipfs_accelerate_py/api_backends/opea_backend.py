@@ -228,7 +228,7 @@ def _listed(files: File | Sequence[File] | None) -> Iterable[File]:
     one = isinstance(files, str | bytes | os.PathLike) or hasattr(files, "read")
     if one or (isinstance(files, tuple) and len(files) == 2 and isinstance(files[1], bytes)):
         return (files,)  # type: ignore[return-value]  # one file in one of its shapes
-    return files  # type: ignore[return-value]
+    return files  # type: ignore[return-value]  # several, as the checks above leave it
 
 
 def _part(file: File) -> Part:

@@ -140,9 +140,9 @@ async def test_the_asynchronous_client(online: None) -> None:
 
 
 def test_its_own_errors(client: InferenceClient, sim: SimulatorThread) -> None:
-    with pytest.raises(ValidationError, match="`temperature` must be strictly positive"):
+    with pytest.raises(ValidationError, match="`temperature` has to be above 0"):
         client.text_generation(PROMPT, temperature=-1)
-    with pytest.raises(ValidationError, match="`top_p` must be > 0"):  # in band: the stream has begun
+    with pytest.raises(ValidationError, match="`top_p` has to be"):  # in band: the stream has begun
         list(client.text_generation(PROMPT, top_p=1.5, stream=True))
     sim.script(Fault.status(429))
     with pytest.raises(OverloadedError):
@@ -212,18 +212,18 @@ async def test_events_are_what_the_description_says(path: str, body: Any, name: 
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"best_of": 3}, "`best_of` must be > 0 and <= 2. Given: 3"),
+        ({"best_of": 3}, "`best_of` is 3"),
         ({"best_of": 2}, "you must use sampling when `best_of` is > 1"),
-        ({"best_of": 2, "do_sample": True, "seed": 1}, "`seed` must not be set when `best_of` > 1"),
-        ({"temperature": 0}, "`temperature` must be strictly positive"),
-        ({"repetition_penalty": 0}, "`repetition_penalty` must be strictly positive"),
-        ({"top_k": 0}, "`top_k` must be strictly positive"),
-        ({"frequency_penalty": 3}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
-        ({"top_p": 1.0}, "`top_p` must be > 0.0 and < 1.0"),
-        ({"max_new_tokens": 0}, "`max_new_tokens` must be strictly positive"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "`stop` supports up to 4 stop sequences. Given: 5"),
-        ({"top_n_tokens": 6}, "`top_n_tokens` must be >= 0 and <= 5. Given: 6"),
-        ({"truncate": 0}, "`truncate` must be strictly positive and less than 8191. Given: 0"),
+        ({"best_of": 2, "do_sample": True, "seed": 1}, "one `seed`"),
+        ({"temperature": 0}, "`temperature` has to be above 0"),
+        ({"repetition_penalty": 0}, "`repetition_penalty` has to be above 0"),
+        ({"top_k": 0}, "`top_k` has to be above 0"),
+        ({"frequency_penalty": 3}, "`frequency_penalty` may be"),
+        ({"top_p": 1.0}, "`top_p` has to be"),
+        ({"max_new_tokens": 0}, "`max_new_tokens` has to be above 0"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "`stop` has 5"),
+        ({"top_n_tokens": 6}, "`top_n_tokens` is 6"),
+        ({"truncate": 0}, "`truncate` is 0"),
         ({"grammar": {"type": "json", "value": {"type": "object"}}}, "Grammar must have a 'properties' field"),
         ({"max_new_tokens": 8190}, "`inputs` tokens + `max_new_tokens` must be <= 8192."),
     ],
@@ -255,7 +255,7 @@ async def test_rules_and_their_words(parameters: dict[str, Any], words: str) -> 
             "missing field `value`",
         ),
         ("/v1/completions", {"prompt": 5}, 422, "enum Prompt"),
-        ("/v1/completions", {"prompt": "x", "suffix": "y"}, 422, "Suffix is not supported"),
+        ("/v1/completions", {"prompt": "x", "suffix": "y"}, 422, "`suffix`"),
         ("/nowhere", {}, 404, ""),
     ],
 )

@@ -1,7 +1,8 @@
 """Text Embeddings Inference (TEI): its own endpoints, ``/v1/embeddings``, and a hosted model's tasks.
 
-Source: TEI's OpenAPI description, and the texts of its errors; of the router, what Hugging Face's client asks it. A
-real server has one model, which embeds, reranks or classifies; this one does all three.
+Source: TEI's OpenAPI description. The kinds of its errors, and the few words by which clients tell an input that is too
+long, are facts looked up in its published router. Of the hosted router: what Hugging Face's client asks it. A real
+server has one model, which embeds, reranks or classifies; this one does all three.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Text Generation Inference (TGI): its own endpoints, its OpenAI-compatible ones, and a hosted model's folder.
 
-Source: TGI's OpenAPI description (3.3), and the texts of its errors; of the router, what Hugging Face's client asks it.
+Source: TGI's OpenAPI description (3.3). The kinds of its errors, and the few words by which clients tell a prompt that
+is too long, are facts looked up in its published router. Of the hosted router: what Hugging Face's client asks it.
 """
 
 from __future__ import annotations

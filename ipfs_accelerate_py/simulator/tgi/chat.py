@@ -132,12 +132,12 @@ def chat(request: Request, settings: Settings) -> Answer:
     prompt = prompt_of(body)
     _check_sampling(body)
     if body.get("top_logprobs", 0) > MOST_TOP:
-        invalid(f"`top_n_tokens` must be >= 0 and <= {MOST_TOP}. Given: {body['top_logprobs']}")
+        invalid(f"`top_logprobs` is {body['top_logprobs']}; it may be 0 to {MOST_TOP}")
     length = check_length(input_tokens(prompt), body.get("max_tokens"))
     tool = _chosen_tool(body)
     schema = schema_of(body.get("response_format"), "response_format")
     if body.get("response_format") is not None and body.get("tools"):
-        invalid("Tool error: Grammar and tools are mutually exclusive", "tool_error")
+        invalid("a grammar and tools exclude each other", "tool_error")
     source = prompt.encode("utf-8", "surrogatepass")
     if tool is not None:
         arguments = _encode(
@@ -190,7 +190,7 @@ def _chosen_tool(body: dict[str, Any]) -> dict[str, Any] | None:
         name = (choice.get("function") or {}).get("name")
         named = [tool for tool in tools if tool["name"] == name]
         if not named:
-            invalid(f"Tool error: Tool with name {name} not found", "tool_error")
+            invalid(f"there is no tool {name}", "tool_error")
         return named[0]
     words = _asked(body)
     named = [tool for tool in tools if tool["name"] in words]
@@ -263,9 +263,9 @@ def completions(request: Request, settings: Settings) -> Answer:
     if not isinstance(prompts, list) or not all(isinstance(each, str) for each in prompts):
         unreadable("prompt: data did not match any variant of untagged enum Prompt at line 1 column 2")
     if body.get("suffix") is not None:
-        invalid("Suffix is not supported and can be achieved by preprocessing the prompt.", "suffix not supported")
+        invalid("`suffix` is not taken", "suffix not supported")
     if len(prompts) > 4:
-        invalid("Number of prompts exceeds the maximum allowed batch size of 4", "batch size exceeded")
+        invalid("more than 4 prompts at once", "batch size exceeded")
     _check_sampling(body)
     limit = body.get("max_tokens", 100)
     made = []

@@ -108,35 +108,35 @@ _PARAMETERS: Final[Rules] = {
 
 
 def check_parameters(parameters: dict[str, Any], *, stream: bool) -> None:
-    """The rules of ``parameters``, in the words of the server's documentation of its errors."""
+    """The rules of ``parameters``; what is said of a broken one is in our own words, not in the server's."""
     check(parameters, _PARAMETERS, "parameters.")
     given = {name: value for name, value in parameters.items() if value is not None}
     best_of = given.get("best_of", 1)
     if best_of != 1 and stream:
-        invalid("`best_of` != 1 is not supported when streaming tokens")
+        invalid("a stream has one text: `best_of` must be 1")
     if given.get("decoder_input_details") and stream:
-        invalid("`decoder_input_details` == true is not supported when streaming tokens")
+        invalid("a stream has no `decoder_input_details`")
     if not 0 < best_of <= MOST_BEST_OF:
-        invalid(f"`best_of` must be > 0 and <= {MOST_BEST_OF}. Given: {best_of}")
+        invalid(f"`best_of` is {best_of}; it may be 1 to {MOST_BEST_OF}")
     sampled = given.get("do_sample") or any(name in given for name in ("temperature", "top_k", "top_p", "typical_p"))
     if best_of > 1 and not sampled:
         invalid("you must use sampling when `best_of` is > 1")
     if best_of > 1 and "seed" in given:
-        invalid("`seed` must not be set when `best_of` > 1")
+        invalid("several texts (`best_of`) with one `seed` would be the same")
     for name in ("temperature", "repetition_penalty", "top_k"):
         if given.get(name, 1) <= 0:
-            invalid(f"`{name}` must be strictly positive")
+            invalid(f"`{name}` has to be above 0")
     if not -2 <= given.get("frequency_penalty", 0) <= 2:
-        invalid("`frequency_penalty` must be >= -2.0 and <= 2.0")
+        invalid("`frequency_penalty` may be -2 to 2")
     for name in ("top_p", "typical_p"):
         if not 0 < given.get(name, 0.5) < 1:
-            invalid(f"`{name}` must be > 0.0 and < 1.0")
+            invalid(f"`{name}` has to be between 0 and 1, and neither")
     if given.get("max_new_tokens") == 0:
-        invalid("`max_new_tokens` must be strictly positive")
+        invalid("`max_new_tokens` has to be above 0")
     if len(given.get("stop", ())) > MOST_STOPS:
-        invalid(f"`stop` supports up to {MOST_STOPS} stop sequences. Given: {len(given['stop'])}")
+        invalid(f"`stop` has {len(given['stop'])} sequences; it may have {MOST_STOPS}")
     if given.get("top_n_tokens", 0) > MOST_TOP:
-        invalid(f"`top_n_tokens` must be >= 0 and <= {MOST_TOP}. Given: {given['top_n_tokens']}")
+        invalid(f"`top_n_tokens` is {given['top_n_tokens']}; it may be 0 to {MOST_TOP}")
     truncate = given.get("truncate", 1)
     if not 0 < truncate <= MOST_INPUT:
-        invalid(f"`truncate` must be strictly positive and less than {MOST_INPUT}. Given: {truncate}")
+        invalid(f"`truncate` is {truncate}; it has to be above 0 and below {MOST_INPUT}")
