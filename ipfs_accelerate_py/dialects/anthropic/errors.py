@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from ipfs_accelerate_py.dialects.headers import retry_after, should_retry
 from ipfs_accelerate_py.dialects.openai.errors import error_from_status as error_of_others
+from ipfs_accelerate_py.dialects.statuses import decoded, dressed, of_status
 from ipfs_accelerate_py.errors import (
     AuthenticationError,
     BackendError,
@@ -24,10 +24,8 @@ from ipfs_accelerate_py.errors import (
     ContextLengthExceeded,
     InvalidRequest,
     ModelNotFound,
-    ProtocolError,
     QuotaExhausted,
     RateLimited,
-    ServerError,
 )
 from ipfs_accelerate_py.types import RateLimits
 
@@ -63,13 +61,7 @@ def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> B
         return error
     error = _made(raw, status)
     error.request_id = headers.get("request-id") or error.request_id or headers.get("x-request-id")
-    wait = retry_after(headers)
-    if wait is not None:
-        error.retry_after = wait
-    verdict = should_retry(headers)
-    if verdict is not None:
-        error.retryable = verdict
-    return error
+    return dressed(error, headers)
 
 
 def error_from_body(raw: Mapping[str, Any]) -> BackendError:
@@ -118,23 +110,12 @@ def _classify(status: int, kind: str | None, code: str | None, message: str) -> 
         if _FILTER_WORDS.search(message):
             return ContentFiltered(message)
         return InvalidRequest(message)
-    if status in (408, 409, 425):  # the service asks for a repeat; it is not down
-        error = ServerError(message)
-        error.outage = False
-        return error
-    if 400 <= status < 500:
-        return InvalidRequest(message)
-    if status >= 500:
-        return ServerError(f"the upstream failed with HTTP {status} ({kind}): {message}")
-    return ProtocolError(f"the upstream answered with HTTP {status}: {message}")
+    return of_status(status, message, kind)
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:
     """The error object, where it is Anthropic's."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    value = decoded(body)
     if not isinstance(value, dict):
         return None
     fields = value.get("error")

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ipfs_accelerate_py.dialects.headers import duration, retry_after, should_retry
+from ipfs_accelerate_py.dialects.headers import duration
+from ipfs_accelerate_py.dialects.statuses import decoded, dressed, excerpt, of_status
 from ipfs_accelerate_py.errors import (
     AuthenticationError,
     BackendError,
@@ -21,10 +22,8 @@ from ipfs_accelerate_py.errors import (
     ContextLengthExceeded,
     InvalidRequest,
     ModelNotFound,
-    ProtocolError,
     QuotaExhausted,
     RateLimited,
-    ServerError,
 )
 
 __all__ = ["blocked", "error_from_body", "error_from_status"]
@@ -65,19 +64,11 @@ def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> B
     """The error of an answer whose status is not 2xx."""
     raw = _parse(body)
     if raw is None:
-        text = body[:300].decode("utf-8", "replace").strip() or "(no body)"
-        kind = headers.get("content-type", "").split(";")[0]
-        error = _classify(status, f"(a {kind} page) {text}" if "html" in kind else text, "", {})
+        error = _classify(status, excerpt(headers, body), "", {})
         error.status = status
     else:
         error = _error(raw, status)
-    wait = retry_after(headers)
-    if wait is not None:
-        error.retry_after = wait
-    verdict = should_retry(headers)
-    if verdict is not None:
-        error.retryable = verdict
-    return error
+    return dressed(error, headers)
 
 
 def error_from_body(raw: Mapping[str, Any]) -> BackendError:
@@ -144,15 +135,7 @@ def _classify(status: int, message: str, word: str, details: Mapping[str, list[d
         return ContextLengthExceeded(message)
     if status == 404:
         return ModelNotFound(message) if "model" in message.lower() else InvalidRequest(message)
-    if status in (408, 409, 425, 499):  # the server asks for a repeat; it is not down
-        error = ServerError(message)
-        error.outage = False
-        return error
-    if 400 <= status < 500:
-        return InvalidRequest(message)
-    if status >= 500:
-        return ServerError(f"the upstream failed with HTTP {status}: {message}")
-    return ProtocolError(f"the upstream answered with HTTP {status}: {message}")
+    return of_status(408 if status == 499 else status, message)  # it gave up in the middle: worth a repeat
 
 
 def _is_spent(message: str, details: Mapping[str, list[dict[str, Any]]]) -> bool:
@@ -190,10 +173,7 @@ def _first(details: Mapping[str, list[dict[str, Any]]], kind: str, field: str, n
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    value = decoded(body)
     if isinstance(value, list) and value:
         value = value[0]
     return value if isinstance(value, dict) else None

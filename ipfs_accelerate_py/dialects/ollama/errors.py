@@ -13,17 +13,14 @@ from typing import Any
 
 import msgspec
 
-from ipfs_accelerate_py.dialects.headers import retry_after, should_retry
+from ipfs_accelerate_py.dialects.statuses import decoded, dressed, excerpt, of_status
 from ipfs_accelerate_py.errors import (
     AuthenticationError,
     BackendError,
     ContextLengthExceeded,
-    InvalidRequest,
     ModelNotFound,
-    ProtocolError,
     QuotaExhausted,
     RateLimited,
-    ServerError,
 )
 
 __all__ = ["error_from_status", "error_in_answer"]
@@ -39,19 +36,14 @@ _KEY_WORDS = re.compile(r"^\W*unauthori[sz]ed\b", re.I)
 
 def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
     """The error of an answer whose status is not 2xx."""
-    detail = _parse(body)
-    message = _excerpt(headers, body) if detail is None else _message(detail)
+    found = decoded(body)
+    detail = found if isinstance(found, dict) else None
+    message = excerpt(headers, body) if detail is None else _message(detail)
     error = _classify(status, message)
     error.status = status
     error.request_id = headers.get("x-request-id")
     error.body = detail
-    wait = retry_after(headers)
-    if wait is not None:
-        error.retry_after = wait
-    verdict = should_retry(headers)
-    if verdict is not None:
-        error.retryable = verdict
-    return error
+    return dressed(error, headers)
 
 
 def error_in_answer(raw: Mapping[str, Any]) -> BackendError:
@@ -81,23 +73,7 @@ def _classify(status: int, message: str) -> BackendError:
         return ContextLengthExceeded(message)
     if status == 404 and "model" in message.lower():
         return ModelNotFound(message)
-    if status == 408:  # the server asks for a repeat; it is not down
-        error = ServerError(message)
-        error.outage = False
-        return error
-    if 400 <= status < 500:
-        return InvalidRequest(message)
-    if status >= 500:
-        return ServerError(f"the upstream failed with HTTP {status}: {message}")
-    return ProtocolError(f"the upstream answered with HTTP {status}: {message}")
-
-
-def _parse(body: bytes) -> dict[str, Any] | None:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return of_status(status, message)
 
 
 def _message(raw: Mapping[str, Any]) -> str:
@@ -105,11 +81,3 @@ def _message(raw: Mapping[str, Any]) -> str:
     if isinstance(error, dict):  # what a proxy in front of it may say, in OpenAI's shape
         error = error.get("message", error)
     return error if isinstance(error, str) else msgspec.json.encode(raw if error is None else error).decode()[:500]
-
-
-def _excerpt(headers: Mapping[str, str], body: bytes) -> str:
-    text = body[:300].decode("utf-8", "replace").strip()
-    if not text:
-        return "(no body)"
-    kind = headers.get("content-type", "")
-    return f"(a {kind.split(';')[0] or 'text'} page) {text}" if "html" in kind else text

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ipfs_accelerate_py.dialects.openai import errors as openai_errors
+from ipfs_accelerate_py.dialects.statuses import decoded
 from ipfs_accelerate_py.errors import BackendError, ServerError
 
 __all__ = ["error_from_status", "is_error", "model_failed"]
@@ -20,10 +21,7 @@ __all__ = ["error_from_status", "is_error", "model_failed"]
 
 def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
     """The error of an answer whose status is not 2xx."""
-    try:
-        raw = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raw = None
+    raw = decoded(body)
     blamed = _blamed(raw)
     if blamed is None:
         return openai_errors.error_from_status(status, headers, body)

@@ -12,18 +12,15 @@ from typing import Any
 
 import msgspec
 
-from ipfs_accelerate_py.dialects.headers import retry_after, should_retry
+from ipfs_accelerate_py.dialects.statuses import decoded, dressed, excerpt, of_status
 from ipfs_accelerate_py.errors import (
     AuthenticationError,
     BackendError,
     ContentFiltered,
     ContextLengthExceeded,
-    InvalidRequest,
     ModelNotFound,
-    ProtocolError,
     QuotaExhausted,
     RateLimited,
-    ServerError,
 )
 
 __all__ = ["error_from_body", "error_from_status"]
@@ -40,8 +37,9 @@ _CONTEXT_WORDS = re.compile(
 
 def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
     """The error of an answer whose status is not 2xx."""
-    detail = _parse(body)
-    message, code, kind, param = _fields(detail) if detail is not None else (_excerpt(headers, body), None, None, None)
+    found = decoded(body)
+    detail = found if isinstance(found, dict) else None
+    message, code, kind, param = _fields(detail) if detail is not None else (excerpt(headers, body), None, None, None)
     error = _classify(status, message, code, kind)
     error.status = status
     error.type = kind
@@ -50,13 +48,7 @@ def error_from_status(status: int, headers: Mapping[str, str], body: bytes) -> B
     error.body = detail
     if code is not None:
         error.code = code
-    wait = retry_after(headers)
-    if wait is not None:
-        error.retry_after = wait
-    verdict = should_retry(headers)
-    if verdict is not None:
-        error.retryable = verdict
-    return error
+    return dressed(error, headers)
 
 
 def error_from_body(raw: Mapping[str, Any], status: int | None = None) -> BackendError:
@@ -98,23 +90,7 @@ def _classify(status: int, message: str, code: str | None, kind: str | None) -> 
         return ContentFiltered(message)
     if status == 404 and (code in _MODEL or "model" in message.lower()):
         return ModelNotFound(message)
-    if status in (408, 409, 425):  # the server asks for a repeat; it is not down
-        error = ServerError(message)
-        error.outage = False
-        return error
-    if 400 <= status < 500:
-        return InvalidRequest(message)
-    if status >= 500:
-        return ServerError(f"the upstream failed with HTTP {status}: {message}")
-    return ProtocolError(f"the upstream answered with HTTP {status}: {message}")
-
-
-def _parse(body: bytes) -> dict[str, Any] | None:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return of_status(status, message)
 
 
 def _fields(raw: Mapping[str, Any]) -> tuple[str, str | None, str | None, str | None]:
@@ -129,11 +105,3 @@ def _fields(raw: Mapping[str, Any]) -> tuple[str, str | None, str | None, str | 
         return None if value is None or value == "" else str(value)
 
     return message, text("code"), text("type") or text("error_type"), text("param")
-
-
-def _excerpt(headers: Mapping[str, str], body: bytes) -> str:
-    text = body[:300].decode("utf-8", "replace").strip()
-    if not text:
-        return "(no body)"
-    kind = headers.get("content-type", "")
-    return f"(a {kind.split(';')[0] or 'text'} page) {text}" if "html" in kind else text
