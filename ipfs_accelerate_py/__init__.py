@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from ipfs_accelerate_py.client import AsyncClient as AsyncClient
     from ipfs_accelerate_py.endpoints import ipfs_accelerate_py as ipfs_accelerate_py
     from ipfs_accelerate_py.errors import AccelerateError as AccelerateError
+    from ipfs_accelerate_py.router.core import AsyncRouter as AsyncRouter
+    from ipfs_accelerate_py.router.targets import Alias as Alias
+    from ipfs_accelerate_py.router.targets import Target as Target
     from ipfs_accelerate_py.settings import Settings as Settings
     from ipfs_accelerate_py.settings import Timeouts as Timeouts
     from ipfs_accelerate_py.sync import Client as Client
+    from ipfs_accelerate_py.sync_router import Router as Router
     from ipfs_accelerate_py.types import Chunk as Chunk
     from ipfs_accelerate_py.types import Priority as Priority
     from ipfs_accelerate_py.types import Reply as Reply
@@ -33,13 +37,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AccelerateError": "errors",
+    "Alias": "router.targets",
     "AsyncClient": "client",
+    "AsyncRouter": "router.core",
     "BackendSpec": "backends",
     "Chunk": "types",
     "Client": "sync",
     "Priority": "types",
     "Reply": "types",
+    "Router": "sync_router",
     "Settings": "settings",
+    "Target": "router.targets",
     "Tensor": "types",
     "Timeouts": "settings",
     "Usage": "types",

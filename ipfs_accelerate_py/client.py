@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from ipfs_accelerate_py.backends import Backend, open_backend
+from ipfs_accelerate_py.dialects.batches import BatchFormat
+from ipfs_accelerate_py.features import Features
 from ipfs_accelerate_py.live import LiveSettings
+from ipfs_accelerate_py.pipeline import Pipeline
+from ipfs_accelerate_py.pipeline.stack import Stack
+from ipfs_accelerate_py.pipeline.usage import UsagePolicy
 from ipfs_accelerate_py.settings import check_strategy
 from ipfs_accelerate_py.transport import Transport
-from ipfs_accelerate_py.types import Call, Reply
+from ipfs_accelerate_py.types import Call, Operation, Reply
 from ipfs_accelerate_py.verbs import AsyncVerbs
 
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient(AsyncVerbs, LiveSettings):
+class AsyncClient(AsyncVerbs, Features, LiveSettings):
     """One interface to a backend, with queue, retries, breaker, keys and rate limits in front of it.
 
     ::
@@ -66,7 +71,25 @@ class AsyncClient(AsyncVerbs, LiveSettings):
         """A prepared `Call` (the gateway's way in)."""
         return self._backend(call)
 
+    def _batch_api(self) -> BatchFormat | None:
+        http = self._backend.http
+        return None if http is None else getattr(http.dialect, "batches", None)
+
     # --- state ---------------------------------------------------------------------------------------------------
+
+    @property
+    def front(self) -> Stack:
+        return self._backend.pipeline.front
+
+    @property
+    def usage_policy(self) -> UsagePolicy:
+        return self._backend.pipeline.usage
+
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        return {self.backend: self._backend.pipeline}
+
+    def services(self) -> Iterable[tuple[str, str, str]]:
+        return ((self.backend, "", self.base_url),)
 
     @property
     def backend(self) -> str:
@@ -81,6 +104,14 @@ class AsyncClient(AsyncVerbs, LiveSettings):
     def options(self) -> dict[str, Any]:
         """What the backend was told beside settings; a default ``model``, for some."""
         return self._backend.options
+
+    @property
+    def operations(self) -> frozenset[Operation] | None:
+        """What the backend's format can say; None for backends that have no format, and say so at the call."""
+        if self._backend.spec.store:
+            return frozenset((Operation.STORE,))
+        http = self._backend.http
+        return None if http is None else http.dialect.operations
 
     @property
     def active_requests(self) -> int:
@@ -136,8 +167,10 @@ class AsyncClient(AsyncVerbs, LiveSettings):
         return self._backend.snapshot()
 
     async def aclose(self) -> None:
-        """Close the connections. The client may be used again, and then opens new ones."""
+        """Close the connections, and write down what the ledger has heard. The client may be used again."""
         await self._backend.aclose()
+        await self.close_caches()
+        await self.flush_ledger()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -154,6 +187,7 @@ class _Bound(AsyncClient):
 
     def __init__(self, client: AsyncClient, key_name: str | None, strategy: str | None) -> None:
         self._backend = client._backend
+        self._whole = getattr(client, "_whole", client)  # what watches it stays with the client itself
         self.settings = client.settings
         self._key_name = key_name
         self._strategy = None if strategy is None else check_strategy("key_selection_strategy", strategy)

@@ -4,9 +4,9 @@
 
     AccelerateError
       ConfigurationError      wrong use, before any I/O
-        UnknownBackend MissingCredential MissingExtra UnsupportedOperation
+        UnknownBackend MissingCredential MissingExtra UnsupportedOperation LoopDetected
       AdmissionError          refused by us, nothing was sent
-        QueueFull QueueTimeout CircuitOpen BudgetExceeded
+        QueueFull QueueTimeout CircuitOpen LimitExceeded BudgetExceeded
       BackendError            the upstream's answer, or the lack of one
         AuthenticationError   401 403          rotate, quarantine the key
         QuotaExhausted        402, 429+code    rotate, quarantine until reset
@@ -18,7 +18,7 @@
           ConnectFailed ReadTimeout StreamCut
         ProtocolError         unreadable answer
       StoreError
-        NotFound IntegrityError
+        NotFound IntegrityError LedgerError
       RuntimeUnavailable      device or model cannot run here, with the reason
 
 An error carries its own verdict, and policies read the verdict instead of matching text:
@@ -52,6 +52,9 @@ __all__ = [
     "ContextLengthExceeded",
     "IntegrityError",
     "InvalidRequest",
+    "LedgerError",
+    "LimitExceeded",
+    "LoopDetected",
     "MissingCredential",
     "MissingExtra",
     "ModelNotFound",
@@ -87,6 +90,8 @@ class AccelerateError(Exception):
     http_status: int = 500
     #: A stable machine-readable word; a provider's own code takes its place where it sent one.
     code: str | None = None
+    #: What other targets of a router said, each as its name and the kind of its error.
+    fallbacks: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -155,6 +160,13 @@ class UnsupportedOperation(ConfigurationError):
     code = "unsupported_operation"
 
 
+class LoopDetected(ConfigurationError):
+    """The call has been through too many routers: one of their targets leads back to where it came from."""
+
+    http_status = 508
+    code = "loop_detected"
+
+
 # --- refused by us -----------------------------------------------------------------------------------------------
 
 
@@ -187,11 +199,29 @@ class CircuitOpen(AdmissionError):
     code = "circuit_open"
 
 
+class LimitExceeded(AdmissionError):
+    """The call is over a limit of ours, of its tenant, key or model; ``retry_after`` says when it would not be.
+
+    ``scope`` says whose limit it is: "tenant", "key", "model" or "global"; ``limit`` what is limited: "requests",
+    "tokens" or "concurrency".
+    """
+
+    http_status = 429
+    code = "rate_limit_exceeded"
+    scope = ""
+    limit = ""
+
+
 class BudgetExceeded(AdmissionError):
-    """The call would spend more than its budget allows."""
+    """The call would spend more than its budget allows.
+
+    ``scope`` is as of `LimitExceeded`; ``limit`` is "usd" or "tokens".
+    """
 
     http_status = 429
     code = "budget_exceeded"
+    scope = ""
+    limit = ""
 
 
 # --- the upstream's answer ---------------------------------------------------------------------------------------
@@ -355,6 +385,12 @@ class IntegrityError(StoreError):
     """Bytes do not match their CID; never retried from the same peer."""
 
     code = "integrity_error"
+
+
+class LedgerError(StoreError):
+    """The ledger's database could not be read; what there is to write waits for it."""
+
+    code = "ledger_unavailable"
 
 
 class RuntimeUnavailable(AccelerateError):

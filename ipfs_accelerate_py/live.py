@@ -43,6 +43,7 @@ class LiveSettings:
     queue_size: Live[int] = Live()
     queue_enabled: Live[bool] = Live()
     queue_timeout: Live[float | None] = Live()
+    adaptive_concurrency: Live[bool] = Live()
     ageing_interval: Live[float] = Live()
     max_retries: Live[int] = Live()
     initial_retry_delay: Live[float] = Live()

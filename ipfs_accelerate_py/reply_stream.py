@@ -21,6 +21,7 @@ class ReplyStream:
         self._call = call
         self._stream: Stream | None = None
         self._closed = False
+        self._begun = False
         self.reply: Reply | None = None
 
     async def start(self) -> Reply:
@@ -35,7 +36,13 @@ class ReplyStream:
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
 
+    def may_restart(self) -> None:
+        """Let a router begin the answer anew, unless the call itself says that its stream shall end in the error."""
+        if self._call.mid_stream != "error":
+            self._call.mid_stream = "restart"
+
     async def __anext__(self) -> Chunk:
+        self._begun = True
         stream = self._stream
         if stream is None:
             if self._closed:
@@ -48,6 +55,7 @@ class ReplyStream:
 
     async def next_batch(self) -> list[Chunk]:
         """All chunks that are here by now, waiting for at least one; an empty list is the end."""
+        self._begun = True
         if self._stream is None:
             if self._closed:
                 return []
@@ -56,7 +64,12 @@ class ReplyStream:
         return await self._stream.next_batch()
 
     async def collect(self) -> Reply:
-        """Read to the end, and give what the unary call would have given."""
+        """Read to the end, and give what the unary call would have given.
+
+        A router may begin the answer anew where a target fails on the way: nobody has seen its beginning.
+        """
+        if not self._begun:
+            self.may_restart()
         collector = Collector()
         async for chunk in self:
             collector.add(chunk)

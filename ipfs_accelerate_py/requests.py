@@ -220,7 +220,8 @@ class ModelsRequest(msgspec.Struct):
 class RawRequest(msgspec.Struct):
     """A request for a path or full URL of the backend, sent as it is (the older API's ``make_post_request``).
 
-    ``body`` is written as JSON, unless it is `bytes`: those are sent as ``content_type``.
+    ``body`` is written as JSON, unless it is `bytes`: those are sent as ``content_type``. ``once`` is for requests that
+    make something each time they are sent: no connection that may be gone already is used for them.
     """
 
     operation: ClassVar[Operation] = Operation.RAW
@@ -231,6 +232,7 @@ class RawRequest(msgspec.Struct):
     model: str = ""
     content_type: str = "application/json"
     options: dict[str, Any] = {}
+    once: bool = False
 
 
 Request: TypeAlias = (
@@ -256,9 +258,11 @@ class Passthrough(msgspec.Struct):
     """A body that is already in a dialect's own format, to be forwarded without being decoded and encoded again.
 
     ``body`` is the final JSON, model name and stream options already those of the target. ``hide_usage`` says that the
-    stream options were ours, and that the caller must not see the event they bring.
+    stream options were ours, and that the caller must not see the event they bring. ``headers`` are those of the
+    caller's that say how the body is to be read (``anthropic-beta``).
     """
 
     dialect: str
     body: bytes
     hide_usage: bool = False
+    headers: dict[str, str] | None = None

@@ -11,21 +11,46 @@ import msgspec
 
 from ipfs_accelerate_py.errors import ConfigurationError
 
-__all__ = ["Settings", "Timeouts", "check_strategy"]
+__all__ = ["MID_STREAM", "TIME_LIMITS", "Settings", "Timeouts", "check_limit", "check_strategy"]
 
 
 class Timeouts(msgspec.Struct, frozen=True):
     """Limits of time of one attempt, in seconds; None is no limit of its own.
 
     ``connect`` covers DNS, TCP and TLS; ``first_byte`` the wait from the request sent to the answer's headers;
-    ``first_content`` the wait from the headers to the first piece of content of a stream; ``idle`` each silence after
-    that. The limit of the whole call is its deadline.
+    ``first_content`` the wait from the headers to the first piece of content (of an answer in one piece, to the first
+    byte of its body); ``idle`` each silence after that. The limit of the whole call is its deadline.
     """
 
     connect: float | None = 10.0
     first_byte: float | None = 300.0
     first_content: float | None = None
     idle: float | None = 120.0
+
+    def with_limits(self, limits: Mapping[str, float | None]) -> Timeouts:
+        """These limits, but for those that ``limits`` names as settings do (``first_byte_timeout``, ...)."""
+        return Timeouts(
+            limits.get("connect_timeout", self.connect),
+            limits.get("first_byte_timeout", self.first_byte),
+            limits.get("first_content_timeout", self.first_content),
+            limits.get("idle_timeout", self.idle),
+        )
+
+
+#: The settings that limit time; each call, target and alias may have its own.
+TIME_LIMITS = (
+    "connect_timeout", "first_byte_timeout", "first_content_timeout", "idle_timeout", "queue_timeout", "total_timeout",
+)  # fmt: skip
+
+
+#: What may become of a stream that breaks after its first content, where a router has another target for it.
+MID_STREAM = ("continue", "restart", "error")
+
+
+def check_limit(name: str, value: Any) -> float | None:
+    """A limit of time in seconds, or None for none; anything else is a `ConfigurationError`."""
+    checked: float | None = _CHECKS[name](name, value)
+    return checked
 
 
 @dataclasses.dataclass
@@ -41,6 +66,8 @@ class Settings:
     queue_size: int = 100
     queue_enabled: bool = True
     queue_timeout: float | None = None
+    #: Learn from an upstream's 429s how many calls it takes at once with a key (see `pipeline.concurrency`).
+    adaptive_concurrency: bool = True
     #: A queued call gains one priority for each of these seconds it has waited, so LOW is never starved.
     ageing_interval: float = 10.0
 
@@ -180,6 +207,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "queue_size": _integer(0),
     "queue_enabled": _boolean,
     "queue_timeout": _limit,
+    "adaptive_concurrency": _boolean,
     "ageing_interval": _seconds(zero=False),
     "max_retries": _integer(0),
     "initial_retry_delay": _seconds(),

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from ipfs_accelerate_py.types import Chunk, Image, Reply, ToolCall, Usage
 
-__all__ = ["ChunkSource", "Collector", "Stream"]
+__all__ = ["ChunkSource", "Collector", "Stream", "Unheld", "unheld"]
 
 
 class ChunkSource(Protocol):
@@ -38,6 +41,46 @@ class ChunkSource(Protocol):
         ...
 
 
+class Unheld:
+    """The reply that a stream belongs to, for whatever hangs on that stream; see `unheld`."""
+
+    __slots__ = ("_copy", "_found")
+
+    def __init__(self, reply: Reply) -> None:
+        self.renew(reply)
+
+    def renew(self, reply: Reply) -> None:
+        """Take note of what the reply says by now."""
+        self._found, self._copy = weakref.ref(reply), msgspec.structs.replace(reply, stream=None)
+
+    def __call__(self) -> Reply:
+        """The reply; where nobody has it any more, a copy of it, which has no stream."""
+        return self._found() or self._copy
+
+    def set(self, name: str, value: Any) -> None:
+        """Set a field of the reply that becomes known only while its stream is read."""
+        setattr(self._copy, name, value)
+        if (reply := self._found()) is not None:
+            setattr(reply, name, value)
+
+
+def unheld(reply: Reply) -> Unheld:
+    """``reply``, for a callback on its own stream, a listener or a source of it.
+
+    Who held the reply would hold the stream that holds him, and a stream that its caller has forgotten would keep its
+    slot until the collector of cycles comes by. All who ask for one stream's reply share what they are given: the
+    books of a forgotten stream say what was set last.
+    """
+    stream = reply.stream
+    assert stream is not None
+    if stream._reply is None:
+        stream._reply = Unheld(reply)
+    else:
+        stream._reply.renew(reply)
+    found: Unheld = stream._reply
+    return found
+
+
 DoneCallback = Callable[["Stream", BaseException | None], None]
 
 
@@ -48,12 +91,14 @@ class Stream:
     ``model`` are those known so far, and final once the iteration has ended.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_callbacks", "_done", "_loop", "_source", "error")
+    __slots__ = ("__weakref__", "_buffer", "_callbacks", "_done", "_loop", "_reply", "_source", "_taps", "error")
 
     def __init__(self, source: ChunkSource, first: list[Any]) -> None:
         self._source = source
         self._buffer: deque[Any] = deque(first)
         self._callbacks: list[DoneCallback] = []
+        self._taps: list[Callable[[list[Any]], None]] | None = None
+        self._reply: Unheld | None = None
         self._done = False
         self._loop = asyncio.get_running_loop()
         #: How it ended, where that was badly: the error that iteration raised.
@@ -87,6 +132,18 @@ class Stream:
         else:
             self._callbacks.append(callback)
 
+    def tap(self, listener: Callable[[list[Any]], None]) -> None:
+        """Show ``listener`` every item as it comes in, those that wait to be read already among them.
+
+        It hears each once, before the reader does, and must neither wait, raise nor change them; whether the stream
+        was complete is for `add_done_callback` to tell.
+        """
+        if self._buffer:
+            listener(list(self._buffer))
+        if self._taps is None:
+            self._taps = []
+        self._taps.append(listener)
+
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
@@ -119,6 +176,9 @@ class Stream:
             raise
         if not items:
             self._finish(None)
+        elif self._taps is not None:
+            for listener in self._taps:
+                listener(items)
         return items
 
     def abort(self) -> None:
@@ -152,6 +212,9 @@ class Stream:
         if getattr(self, "_done", True):
             return
         finisher = _Finisher(self._source, self._callbacks, self._loop)
+        # A stream around this one may be collected with it, and reach it once more by its own finisher.
+        self._done = True
+        self._callbacks = []
         try:
             self._loop.call_soon_threadsafe(finisher)
         except RuntimeError:
@@ -180,7 +243,10 @@ class _Finisher:
 
 
 #: What is known of a call before its stream, and is no part of the answer.
-_OF_THE_CALL = ("backend", "request_id", "attempts", "key_name", "upstream_request_id", "ignored")
+_OF_THE_CALL = (
+    "backend", "request_id", "attempts", "key_name", "upstream_request_id", "ignored", "cost", "cache", "similarity",
+    "target_model", "latency",
+)  # fmt: skip
 
 
 class Collector:
@@ -199,6 +265,8 @@ class Collector:
         self._images: list[Image] = []
 
     def add(self, chunk: Chunk) -> None:
+        if chunk.restart:
+            self.__init__()  # type: ignore[misc]  # another target begins anew: what came before is no part of it
         if chunk.index == 0:
             if chunk.text:
                 self._text.append(chunk.text)

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from ipfs_accelerate_py import portal as portals
 from ipfs_accelerate_py.client import AsyncClient
-from ipfs_accelerate_py.live import LiveSettings
 from ipfs_accelerate_py.portal import Portal
-from ipfs_accelerate_py.pump import PumpedStream
-from ipfs_accelerate_py.reply_stream import ReplyStream
-from ipfs_accelerate_py.stream import Collector
+from ipfs_accelerate_py.sync_face import SyncFace, SyncReplyStream
 from ipfs_accelerate_py.transport import Transport
-from ipfs_accelerate_py.types import Chunk, Reply, Usage
-from ipfs_accelerate_py.verbs import AsyncVerbs
+from ipfs_accelerate_py.types import Operation
 
 __all__ = ["Client", "SyncReplyStream"]
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _blocking(
-    verb: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Client, P], R]:
-    """The verb for ordinary code: it runs on the portal's loop, and is waited for here."""
-
-    def call(self: Client, /, *args: P.args, **options: P.kwargs) -> R:
-        return self.portal().call(verb, self._client, *args, **options)
-
-    return functools.update_wrapper(call, verb)
-
-
-def _streaming(
-    verb: Callable[Concatenate[AsyncClient, P], ReplyStream],
-) -> Callable[Concatenate[Client, P], SyncReplyStream]:
-    def call(self: Client, /, *args: P.args, **options: P.kwargs) -> SyncReplyStream:
-        return SyncReplyStream(self.portal(), verb(self._client, *args, **options))
-
-    return functools.update_wrapper(call, verb)
-
-
-class Client(LiveSettings):
+class Client(SyncFace):
     """One interface to a backend, with queue, retries, breaker, keys and rate limits in front of it.
 
     ::
@@ -82,32 +52,12 @@ class Client(LiveSettings):
             )
         )
 
+    _client: AsyncClient
+
     def _adopt(self, client: AsyncClient) -> None:
         self._client = client
         self.settings = client.settings
         self._generation = 0
-
-    # --- verbs, written in `AsyncVerbs` --------------------------------------------------------------------------
-
-    chat = _blocking(AsyncVerbs.chat)
-    stream = _streaming(AsyncVerbs.stream)
-    complete = _blocking(AsyncVerbs.complete)
-    stream_complete = _streaming(AsyncVerbs.stream_complete)
-    respond = _blocking(AsyncVerbs.respond)
-    stream_respond = _streaming(AsyncVerbs.stream_respond)
-    count_tokens = _blocking(AsyncVerbs.count_tokens)
-    embed = _blocking(AsyncVerbs.embed)
-    rerank = _blocking(AsyncVerbs.rerank)
-    classify = _blocking(AsyncVerbs.classify)
-    moderate = _blocking(AsyncVerbs.moderate)
-    transcribe = _blocking(AsyncVerbs.transcribe)
-    speak = _blocking(AsyncVerbs.speak)
-    generate_images = _blocking(AsyncVerbs.generate_images)
-    infer = _blocking(AsyncVerbs.infer)
-    store = _blocking(AsyncVerbs.store)
-    models = _blocking(AsyncVerbs.models)
-    request = _blocking(AsyncVerbs.request)
-    stream_request = _streaming(AsyncVerbs.stream_request)
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -124,6 +74,11 @@ class Client(LiveSettings):
     def options(self) -> dict[str, Any]:
         """What the backend was told beside settings; a default ``model``, for some."""
         return self._client.options
+
+    @property
+    def operations(self) -> frozenset[Operation] | None:
+        """What the backend's format can say; None for backends that have no format, and say so at the call."""
+        return self._client.operations
 
     @property
     def active_requests(self) -> int:
@@ -192,30 +147,8 @@ class Client(LiveSettings):
     def __repr__(self) -> str:
         return f"Client({self.backend!r})"
 
-    # --- the portal ----------------------------------------------------------------------------------------------
-
-    def portal(self) -> Portal:
-        """The portal, with this client's state on its loop (made fresh in a forked child)."""
-        found = portals.portal()
-        if self._generation != portals.generation:
-            with portals.lock():
-                self._move(found)
-        return found
-
-    def _move(self, found: Portal) -> None:
-        if self._generation == portals.generation:
-            return  # another thread was faster
-        if self._generation:
-            self._client._backend.renew()  # a forked child: its queue is not its parent's
-        found.adopt(self._client)
-        self._generation = portals.generation
-
-    def _set(self, name: str, value: Any) -> None:
-        # On the loop, where the queue that a new limit wakes lives; before the first call there is nothing to wake.
-        if self._generation == 0:
-            setattr(self.settings, name, value)
-        else:
-            self.portal().run(setattr, self.settings, name, value)
+    def _renew(self) -> None:
+        self._client._backend.renew()
 
 
 class _Bound(Client):
@@ -231,56 +164,3 @@ class _Bound(Client):
 
     def _set(self, name: str, value: Any) -> None:
         self._shared._set(name, value)
-
-
-class SyncReplyStream:
-    """A streaming answer: iterate over its chunks, then ask it for ``usage`` and the rest.
-
-    The call begins at once, in the background. ``with`` makes sure that leaving early lets go at once.
-    """
-
-    def __init__(self, portal: Portal, stream: ReplyStream) -> None:
-        self._inner = stream
-        self._chunks: PumpedStream[Chunk] = PumpedStream(
-            portal, stream.next_batch, stream.abort, deadline=stream.deadline
-        )
-
-    def __iter__(self) -> Iterator[Chunk]:
-        return self._chunks
-
-    def __next__(self) -> Chunk:
-        return next(self._chunks)
-
-    def collect(self) -> Reply:
-        """Read to the end, and give what the unary call would have given."""
-        collector = Collector()
-        for chunk in self._chunks:
-            collector.add(chunk)
-        return collector.reply(self._inner.reply)
-
-    @property
-    def request_id(self) -> str:
-        return self._inner.request_id
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens so far as they are known; final at the end."""
-        return self._inner.usage
-
-    @property
-    def finish_reason(self) -> str | None:
-        return self._inner.finish_reason
-
-    @property
-    def model(self) -> str:
-        return self._inner.model
-
-    def close(self) -> None:
-        """Leave now: the upstream connection is dropped and everything held is given back."""
-        self._chunks.close()
-
-    def __enter__(self) -> SyncReplyStream:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -3,8 +3,8 @@
 One envelope (`Call`) carries one request through the pipeline, and one result (`Reply`) comes back, unary or
 streaming. The shape of every policy and of every backend is `Handler`.
 
-What can be asked is in ``requests``, and the parts of answers that are not text are in ``results``; both are to be had
-from here too.
+What can be asked is in ``requests``, the parts of answers that are not text are in ``results``, and what a call has
+used in ``usage``; all are to be had from here too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -39,6 +39,7 @@ from ipfs_accelerate_py.requests import (
     TranscriptionRequest,
 )
 from ipfs_accelerate_py.results import Image, Label, Moderation, Ranked, Segment, Tensor
+from ipfs_accelerate_py.usage import Cost, RateLimits, Usage
 
 if TYPE_CHECKING:
     from ipfs_accelerate_py.settings import Timeouts
@@ -51,6 +52,7 @@ __all__ = [
     "Chunk",
     "ClassifyRequest",
     "CompletionRequest",
+    "Cost",
     "CountRequest",
     "EmbedRequest",
     "Handler",
@@ -80,6 +82,7 @@ __all__ = [
     "ToolCall",
     "TranscriptionRequest",
     "Usage",
+    "Variants",
     "new_request_id",
 ]
 
@@ -111,13 +114,36 @@ _PRIORITIES: dict[Any, Priority] = {p: p for p in Priority} | {p.name: p for p i
 
 
 class Attempt(msgspec.Struct):
-    """One attempt of a call: which key it used, how long it took (seconds), and how it ended."""
+    """One attempt of a call: which key it used, how long it took (seconds), and how it ended.
+
+    ``backend`` and ``model`` say who was asked, where a call may go to several targets. ``began`` is an instant of
+    `time.monotonic`, 0 where nobody noted it; the wait in the queue is part of an attempt.
+    """
 
     number: int
     key: str | None
     seconds: float
     error: str | None = None
     status: int | None = None
+    backend: str = ""
+    model: str = ""
+    began: float = 0.0
+
+
+class Variants(Protocol):
+    """What one request is for a target: a call that may go to several of them is written anew for each.
+
+    Called with the target's wire format and the operations it can say (None where it has no format), its own name of
+    the model, and whether its streams report usage when asked. Gives the request in the vocabulary, and the body to be
+    forwarded where the caller's format is the target's.
+
+    One whose calls may be shared or cached has an attribute ``fingerprint`` (bytes): the caller's format, and all of
+    the request that makes it what it is (see ``pipeline/fingerprint.py``). Without it they are not.
+    """
+
+    def __call__(
+        self, dialect: str | None, operations: frozenset[Operation] | None, model: str, stream_usage: bool
+    ) -> tuple[Request, Passthrough | None]: ...
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -140,10 +166,46 @@ class Call(msgspec.Struct, kw_only=True):
     headers: dict[str, str] | None = None
     passthrough: Passthrough | None = None
     cost: int = 0
+    #: Limits of time by the names of settings (``first_byte_timeout``, ...), where otherwise than the target has them.
+    limits: dict[str, float | None] | None = None
+    #: Who pays: caches, budgets and the ledger keep tenants apart. Empty for a program of its own.
+    tenant: str = ""
+    #: Name of the gateway's key that the caller showed.
+    caller: str = ""
+    #: What the caller asked for, where that is an alias of several targets; ``request.model`` is the target's own name.
+    alias: str = ""
+    #: Calls of one session stay with one target, where the router is told so.
+    session: str = ""
+    #: "" lets caches decide, "refresh" asks anew and keeps the answer, "off" neither looks nor keeps, "on" insists.
+    cache: str = ""
+    #: The caller's own marks, for the ledger: short texts by name.
+    tags: dict[str, str] | None = None
+    #: What becomes of a stream that breaks after its first content, where otherwise than the alias says.
+    mid_stream: str = ""
+    #: The longest delay that is worth waiting for this target; None where there is no other to turn to.
+    patience: float | None = None
+    #: Names of a router's targets that are to be left out, where there is another to ask.
+    avoid: tuple[str, ...] = ()
+    #: The request for another target than it was written for; None where replacing the model's name is enough.
+    variants: Variants | None = None
+    #: Who answers, where a front serves many targets (the gateway's).
+    route: Handler | None = None
+    #: The caller's span, for tracing (W3C trace context headers, or OpenTelemetry's context).
+    trace: Any = None
+    #: Headers that tell the upstream whose call this is (trace context, request id), and are no part of what is asked.
+    propagation: dict[str, str] | None = None
     # What the pipeline writes as the call goes along.
     attempts: list[Attempt] = []
+    #: Names of the targets that a router has asked so far, in order.
+    asked: list[str] = []
     queued: float = 0.0
     lease: Any = None
+    #: Its place in the queue is that of a call which came at this instant, where not now (`time.monotonic`).
+    since: float | None = None
+    #: Name of a key that has refused it, and until when it must not ask that one again (`time.monotonic`).
+    barred: tuple[str, float] | None = None
+    #: While it waits in a queue: gives it another priority.
+    hurry: Callable[[Priority], None] | None = None
 
     @property
     def model(self) -> str:
@@ -159,58 +221,7 @@ def new_request_id() -> str:
     return f"req_{random.getrandbits(96):024x}"
 
 
-class RateLimits(msgspec.Struct):
-    """What a provider's headers say: limit, what is left, and the seconds until the limit is whole again."""
-
-    requests_limit: float | None = None
-    requests_remaining: float | None = None
-    requests_reset: float | None = None
-    tokens_limit: float | None = None
-    tokens_remaining: float | None = None
-    tokens_reset: float | None = None
-
-
 # --- what comes back ---------------------------------------------------------------------------------------------
-
-
-class Usage(msgspec.Struct):
-    """Tokens of one call, as the backend counted them.
-
-    ``cached_tokens`` (read from the provider's cache), ``cache_write_tokens`` (written to it) and
-    ``input_audio_tokens`` are parts of ``input_tokens``; ``reasoning_tokens`` and ``output_audio_tokens`` are parts of
-    ``output_tokens``. ``reported`` is False where the backend sent no counts, and then they are all zero.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    input_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-    cache_write_tokens: int = 0
-    reported: bool = False
-
-    @property
-    def total_tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
-
-    def classes(self) -> dict[str, int]:
-        """The total in classes that do not overlap, as they are priced, and that sum to it exactly.
-
-        ``input`` and ``output`` are what is left beside the special classes. Where a provider's special counts are
-        more than their whole (cached audio is counted twice by some), the later ones of a whole give way.
-        """
-        found = {}
-        for whole, parts in (
-            ("input", ("cached_tokens", "cache_write_tokens", "input_audio_tokens")),
-            ("output", ("reasoning_tokens", "output_audio_tokens")),
-        ):
-            left: int = getattr(self, f"{whole}_tokens")
-            for part in parts:
-                count = found[part.removesuffix("_tokens")] = min(left, getattr(self, part))
-                left -= count
-            found[whole] = left
-        return found
 
 
 class ToolCall(msgspec.Struct):
@@ -254,6 +265,9 @@ class Chunk(msgspec.Struct):
     ``finish_reason`` (``stop``, ``length``, ``tool_calls``, ``content_filter``) and ``usage`` come on the last ones.
     ``index`` is the choice's number where several were asked for. ``thinking_blocks`` holds blocks of signed reasoning
     that are complete now (see `Reply`), ``images`` whole ones. ``data`` is the provider's own JSON.
+
+    ``restart`` is True on a chunk that says: the target failed, another one begins the answer anew, and everything
+    that came before this chunk is to be thrown away. Only routers that are told so send it (see ``mid_stream``).
     """
 
     text: str = ""
@@ -268,6 +282,7 @@ class Chunk(msgspec.Struct):
     data: bytes = b""
     thinking_blocks: Sequence[dict[str, Any]] = ()
     images: Sequence[Image] = ()
+    restart: bool = False
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -276,7 +291,7 @@ class Chunk(msgspec.Struct):
         return value if isinstance(value, dict) else {}
 
 
-class Reply(msgspec.Struct, kw_only=True):
+class Reply(msgspec.Struct, kw_only=True, weakref=True):
     """The answer to one call; what an operation does not have is empty.
 
     ``raw`` is the provider's whole decoded answer. ``stream`` is set on a streaming answer, and then the other fields
@@ -288,6 +303,10 @@ class Reply(msgspec.Struct, kw_only=True):
     the next turn's assistant message under that name they go back as they are, which providers ask for beside tool
     calls. ``ignored`` names options that the target has no counterpart of and that change nothing of the answer (hints
     to a cache, for instance); what would change it is refused instead.
+
+    ``cost`` is known where prices are (see ``docs/costs.md``); of a stream, when it has ended. ``cache`` says where the
+    answer comes from if not from a call of its own: "exact", "semantic" (then ``similarity`` is the cosine), "shared"
+    (with an identical call in flight).
     """
 
     backend: str = ""
@@ -320,6 +339,17 @@ class Reply(msgspec.Struct, kw_only=True):
     attempts: int = 1
     key_name: str | None = None
     latency: float = 0.0
+    #: When the attempt began that has answered: an instant of `time.monotonic`, 0 where there was none.
+    began: float = 0.0
+    #: Seconds of it that were spent waiting for the service: until the whole answer, or a stream's first content.
+    upstream: float = 0.0
+    cost: Cost | None = None
+    cache: str = ""
+    similarity: float | None = None
+    #: The target's own name of the model that was asked, where the caller asked for an alias.
+    target_model: str = ""
+    #: The answer's bytes are the backend's own, in the caller's format (`Call.passthrough`).
+    verbatim: bool = False
 
     def message(self) -> Message:
         """The answer as the assistant's message of the next turn, with its calls and what the service signed."""

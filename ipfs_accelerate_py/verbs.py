@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ipfs_accelerate_py.batch_jobs.face import BatchVerbs
 from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.reply_stream import ReplyStream
-from ipfs_accelerate_py.settings import Settings, Timeouts
+from ipfs_accelerate_py.settings import MID_STREAM, TIME_LIMITS, Settings, Timeouts, check_limit
 from ipfs_accelerate_py.types import (
     Call,
     ChatRequest,
@@ -42,12 +43,15 @@ __all__ = ["AsyncVerbs", "chat_messages"]
 Maker = Callable[[dict[str, Any]], Request]
 
 
-class AsyncVerbs(ABC):
+class AsyncVerbs(BatchVerbs, ABC):
     """Options of a call that are not named in its signature go to the service as they are, under OpenAI's names.
 
     Every call takes ``priority`` ("HIGH", "NORMAL", "LOW"), ``request_id``, ``api_key_name`` (use this key and no
-    other), ``timeout`` (seconds for the whole call, queue and retries included), ``timeouts`` (limits of an attempt)
-    and ``headers``.
+    other), ``timeout`` (seconds for the whole call, queue and retries included), ``timeouts`` (limits of an attempt),
+    or the limits of time one by one as the settings call them (``first_content_timeout=6``), and ``headers``;
+    ``tenant`` (who pays), ``session`` (calls of one session stay with one target, where a router is told so),
+    ``cache`` ("off", "refresh" or "on", for this call), ``mid_stream`` (see `Alias`) and ``tags`` (the caller's own
+    marks in the ledger, short texts by name).
 
     What the service has no counterpart of raises `UnsupportedOperation`, and nothing is sent.
     """
@@ -215,6 +219,10 @@ class AsyncVerbs(ABC):
             timeout = self.settings.total_timeout
         elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        limits = None
+        if not options.keys().isdisjoint(TIME_LIMITS):
+            limits = {name: check_limit(name, options.pop(name)) for name in TIME_LIMITS if name in options}
+            timeout = limits.pop("total_timeout", timeout)
         timeouts = options.pop("timeouts", None)
         if timeouts is not None and not isinstance(timeouts, Timeouts):
             raise ConfigurationError("timeouts must be a Timeouts(connect=, first_byte=, first_content=, idle=)")
@@ -225,6 +233,12 @@ class AsyncVerbs(ABC):
         if request_id is not None and not isinstance(request_id, str):
             raise ConfigurationError(f"request_id must be a text, not {type(request_id).__name__}")
         priority = options.pop("priority", Priority.NORMAL)
+        cache = options.pop("cache", "")
+        if cache not in ("", "on", "off", "refresh"):
+            raise ConfigurationError(f'cache must be "on", "off" or "refresh", not {cache!r}')
+        mid_stream = options.pop("mid_stream", "")
+        if mid_stream not in ("", *MID_STREAM):
+            raise ConfigurationError(f"mid_stream must be one of {', '.join(MID_STREAM)}, not {mid_stream!r}")
         # Arguments are evaluated in order: the last one gets what the others have left.
         return Call(
             operation=operation,
@@ -235,6 +249,12 @@ class AsyncVerbs(ABC):
             request_id=request_id or new_request_id(),
             key_name=options.pop("api_key_name", None),
             headers=headers,
+            limits=limits,
+            tenant=_text("tenant", options.pop("tenant", "")),
+            session=_text("session", options.pop("session", "")),
+            cache=cache,
+            mid_stream=mid_stream,
+            tags=_tags(options.pop("tags", None)),
             request=_checked(request(options)),
         )
 
@@ -269,6 +289,22 @@ def _raw(path: str, body: Any, method: str, content_type: str) -> Maker:
     name = body.get("model", "") if isinstance(body, dict) else ""
     model = name if isinstance(name, str) else ""
     return lambda rest: RawRequest(path, body, method, model, content_type, rest)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}")
+    return value
+
+
+def _tags(value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
+    ):
+        raise ConfigurationError('tags must be a mapping of texts, as {"feature": "search"}')
+    return dict(value)
 
 
 def _headers(value: Any) -> dict[str, str]:

@@ -79,7 +79,15 @@ def test_its_verbs_and_arguments_are_those_of_the_asynchronous_one() -> None:
     def public(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    renamed = {"aclose": "close", "send": None}
+    renamed = {
+        "aclose": "close",
+        "send": None,
+        "front": None,
+        "usage_policy": None,
+        "services": None,
+        "pipelines": None,
+        "candidates": None,
+    }
     for name in public(AsyncClient):
         other = renamed.get(name, name)
         if other is None:

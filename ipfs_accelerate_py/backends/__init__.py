@@ -19,6 +19,7 @@ from ipfs_accelerate_py.credentials import Credential, Credentials, Secret, make
 from ipfs_accelerate_py.errors import ConfigurationError, UnsupportedOperation
 from ipfs_accelerate_py.pipeline import Pipeline
 from ipfs_accelerate_py.pipeline.keys import KeyPool
+from ipfs_accelerate_py.pipeline.stack import PolicyMaker
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.transport import HttpTransport, Transport
 from ipfs_accelerate_py.types import Call, Handler, Reply
@@ -67,9 +68,10 @@ class Backend:
         self._headers = headers
         self._transport = transport
         self._deferred = deferred
-        self._build()
+        self.pipeline: Pipeline
+        self._build({})
 
-    def _build(self) -> None:
+    def _build(self, makers: dict[str, PolicyMaker]) -> None:
         spec = self.spec
         missing = ""
         if spec.needs_key(self.base_url, self.options):
@@ -77,11 +79,11 @@ class Backend:
                 f"Authentication error: no key for {spec.name!r}; set {' or '.join(spec.key_env)} in the environment "
                 "or in .env, or pass api_key"
             )
-        pool = KeyPool(self.settings, missing=missing)
-        for name, (secret, most) in self._keys.items():
-            pool.add(name, secret, most)
         handler: Handler
         self.service = spec.service(spec, self.base_url, self.options) if spec.service is not None else None
+        pool = KeyPool(self.settings, missing=missing, remote=self.service is None)
+        for name, (secret, most) in self._keys.items():
+            pool.add(name, secret, most)
         self.http: HttpBackend | None = None
         self.transport: Transport | None = None
         if self.service is not None:
@@ -99,7 +101,7 @@ class Backend:
                 self._headers,
                 self.options,
             )
-        self.pipeline = Pipeline(handler, self.settings, pool)
+        self.pipeline = Pipeline(handler, self.settings, pool, makers)
 
     async def __call__(self, call: Call) -> Reply:
         if self._deferred is not None:
@@ -152,7 +154,9 @@ class Backend:
         if isinstance(self.transport, HttpTransport):
             self.transport.forget()
         self.settings.forget_watchers()
-        self._build()
+        usage = self.pipeline.usage
+        self._build(self.pipeline.front.makers)
+        self.pipeline.usage.observers, self.pipeline.usage.pricer = usage.observers, usage.pricer
 
     def warm_up(self) -> None:
         """Import now what the first call would import: for who wants to answer the first one as fast as the second."""

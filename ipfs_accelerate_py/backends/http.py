@@ -8,7 +8,7 @@ from typing import Any
 
 from ipfs_accelerate_py.backends.spec import BackendSpec
 from ipfs_accelerate_py.dialects.base import Dialect, StreamDecoder, WireRequest
-from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError
+from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError, ReadTimeout
 from ipfs_accelerate_py.pipeline.keys import Key, Lease
 from ipfs_accelerate_py.settings import Settings, Timeouts
 from ipfs_accelerate_py.stream import Stream
@@ -51,9 +51,12 @@ class HttpBackend:
         wire = self.dialect.encode(call)
         request = self._request(wire, call, lease.key)
         timeouts = call.timeouts or self._settings.timeouts
+        if call.limits is not None:
+            timeouts = timeouts.with_limits(call.limits)
         limits = Limits(
             timeouts.connect, timeouts.first_byte, timeouts.idle, call.deadline, self._settings.max_body_bytes
         )
+        began = time.monotonic()
         try:
             response = await self.transport.send(request, limits)
             headers = response.headers
@@ -65,11 +68,13 @@ class HttpBackend:
             if call.stream:
                 reply = await self._stream(call, response, timeouts)
             else:
-                reply = await self._unary(call, response)
+                reply = await self._unary(call, response, timeouts)
         except BackendError as error:
             self._sign(error, lease.key)
             raise
+        reply.upstream = time.monotonic() - began
         reply.backend = self.spec.name
+        reply.verbatim = call.passthrough is not None
         reply.upstream_request_id = _request_id(headers)
         if wire.ignored:
             reply.ignored = wire.ignored
@@ -83,11 +88,13 @@ class HttpBackend:
             headers = key.header = self._key_headers(key)
         if wire.headers or call.headers:
             headers = {**headers, **(wire.headers or {}), **(call.headers or {})}
+        if call.passthrough is not None and call.passthrough.headers:
+            headers = {**headers, **call.passthrough.headers}
         path = wire.path
         if path.startswith("/"):
-            return HttpRequest(wire.method, self.base_url + path, headers, wire.body)
+            return HttpRequest(wire.method, self.base_url + path, headers, wire.body, call.propagation, wire.once)
         self._check_origin(path)
-        return HttpRequest(wire.method, path, headers, wire.body)
+        return HttpRequest(wire.method, path, headers, wire.body, call.propagation, wire.once)
 
     def _key_headers(self, key: Key) -> dict[str, str]:
         headers = {
@@ -114,8 +121,8 @@ class HttpBackend:
 
     # --- answers -------------------------------------------------------------------------------------------------
 
-    async def _unary(self, call: Call, response: HttpResponse) -> Reply:
-        body = await response.read()
+    async def _unary(self, call: Call, response: HttpResponse, timeouts: Timeouts) -> Reply:
+        body = await response.read() if response.done else await self._read(call, response, timeouts)
         try:
             reply = self.dialect.decode(call, body, response.headers)
         except BackendError as error:
@@ -125,11 +132,26 @@ class HttpBackend:
             raise
         return reply
 
+    async def _read(self, call: Call, response: HttpResponse, timeouts: Timeouts) -> bytes:
+        """The whole body. As with streams, silence before its first byte is thinking, and has a limit of its own."""
+        until, most, sooner = call.deadline, timeouts.first_content, False
+        if most is not None:
+            limit = time.monotonic() + most
+            sooner = until is None or limit < until
+            until = limit if sooner else until
+        response.wait_at_most(None, until)
+        try:
+            begun = await response.read_some()
+        except ReadTimeout as error:
+            raise _too_late(error, most or 0, sooner) from None
+        response.wait_at_most(timeouts.idle, call.deadline)
+        return begun + await response.read()
+
     async def _stream(self, call: Call, response: HttpResponse, timeouts: Timeouts) -> Reply:
         """Read up to the first content, so that whatever fails before it fails like a unary call."""
         try:
             kind = response.headers.get("Content-Type", "")
-            if kind.startswith(("text/html", "application/json")):
+            if kind.partition(";")[0].strip() in ("text/html", "application/json"):  # and not application/jsonl
                 return await self._not_a_stream(call, response, kind)
             source = _StreamSource(self, call, response, timeouts)
             first = await source.begin()
@@ -205,18 +227,22 @@ class _StreamSource:
 
     async def begin(self) -> list[Any]:
         """Items up to and with the first content. Silence until then is thinking, and bounded by its own limit."""
-        until = self._deadline
-        if self._first_content is not None:
-            limit = time.monotonic() + self._first_content
-            until = limit if until is None else min(until, limit)
+        until, most, sooner = self._deadline, self._first_content, False
+        if most is not None:
+            limit = time.monotonic() + most
+            sooner = until is None or limit < until
+            until = limit if sooner else until
         self._response.wait_at_most(None, until)
         items: list[Any] = []
         decoder = self._decoder
-        while not decoder.content_seen and not decoder.complete:
-            more = await self._items()
-            if more is None:
-                break
-            items.extend(more)
+        try:
+            while not decoder.content_seen and not decoder.complete:
+                more = await self._items()
+                if more is None:
+                    break
+                items.extend(more)
+        except ReadTimeout as error:
+            raise _too_late(error, most or 0, sooner) from None
         if not decoder.complete:
             self._response.wait_at_most(self._idle, self._deadline)
         return items
@@ -277,6 +303,13 @@ class _StreamSource:
             return b""
         finally:
             self._grace -= time.monotonic() - began
+
+
+def _too_late(error: ReadTimeout, limit: float, ours: bool) -> ReadTimeout:
+    """The error, in the words of the limit it came from where that was not the call's deadline."""
+    if not ours:
+        return error
+    return ReadTimeout(f"no content came within first_content_timeout ({limit:g} s)", status=error.status)
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

@@ -20,6 +20,14 @@ GROQ: Final = _TEXT | _SOUND
 #: Servers of one's own: vLLM and llama.cpp together. One that lacks an operation says so itself, with a 404.
 SERVER: Final = OPENAI | {Operation.RERANK, Operation.CLASSIFY}
 
+#: What each takes in batches. OpenAI's API specification (it also takes edits of images and videos, which nothing here
+#: asks for); console.groq.com/docs/batch (of recordings it takes addresses, which no operation here has).
+OPENAI_BATCHED: Final = frozenset(
+    (Operation.CHAT, Operation.COMPLETION, Operation.RESPONSE, Operation.EMBED, Operation.MODERATE, Operation.IMAGE)
+)
+GROQ_BATCHED: Final = frozenset((Operation.CHAT,))
+GROQ_WINDOWS: Final = ("24h", "7d")
+
 #: How each server counts tokens (see `dialects.openai.count`).
 SERVERS: Final[Mapping[str, str]] = {"vllm": "tokenize", "llama.cpp": "chat"}
 
@@ -30,14 +38,20 @@ def openai_dialect(base_url: str, options: Mapping[str, Any]) -> Dialect:
     from ipfs_accelerate_py.dialects.openai.messages import NOT_OPENAI
 
     own = base_url.startswith("https://api.openai.com/")
-    return OpenAIDialect(operations=OPENAI, service="OpenAI", extended=not own, refused=NOT_OPENAI if own else ())
+    return OpenAIDialect(
+        operations=OPENAI,
+        service="OpenAI",
+        extended=not own,
+        refused=NOT_OPENAI if own else (),
+        batched=OPENAI_BATCHED,
+    )
 
 
 def groq_dialect(base_url: str, options: Mapping[str, Any]) -> Dialect:
     from ipfs_accelerate_py.dialects.openai.dialect import OpenAIDialect
 
     own = base_url.startswith("https://api.groq.com/")
-    return OpenAIDialect(operations=GROQ, service="Groq", extended=not own)
+    return OpenAIDialect(operations=GROQ, service="Groq", extended=not own, batched=GROQ_BATCHED, windows=GROQ_WINDOWS)
 
 
 def server_dialect(base_url: str, options: Mapping[str, Any]) -> Dialect:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from ipfs_accelerate_py.types import Call, Handler, Reply
 
 __all__ = ["Breaker", "BreakerPolicy", "BreakerState", "Pass"]
 
+#: Changes of state that are remembered.
+MOST_CHANGES = 50
 _SLOTS = 6
 _SLOT_SECONDS = 10.0
 
@@ -57,6 +60,8 @@ class Breaker:
         self._probes = 0
         self._opened_at = 0.0
         self.opened_count = 0
+        #: The latest changes: when (seconds since 1970), and to which state.
+        self.history: deque[tuple[float, BreakerState]] = deque(maxlen=MOST_CHANGES)
         # A ring of (slot number, successes, failures), for the failure rate of the last minute.
         self._ring = [[-1, 0, 0] for _ in range(_SLOTS)]
 
@@ -139,6 +144,11 @@ class Breaker:
             "retry_after": max(0.0, self._remaining()) if self._state is BreakerState.OPEN else 0.0,
         }
 
+    def allow_probe(self) -> None:
+        """Let a probe in now, if it is open: something else than a call has shown that the target may be well again."""
+        if self._state is BreakerState.OPEN:
+            self._opened_at = self._clock() - self._settings.circuit_reset_timeout
+
     def reset(self) -> None:
         """Close it by hand."""
         self._failures = 0
@@ -153,6 +163,8 @@ class Breaker:
         self._move(BreakerState.OPEN)
 
     def _move(self, state: BreakerState) -> None:
+        if state is not self._state:
+            self.history.append((time.time(), state))
         self._state = state
         self._generation += 1
         self._probes = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ipfs_accelerate_py.errors import ConfigurationError
@@ -69,9 +69,9 @@ def fields(raw: dict[bytes, bytes]) -> Headers:
 class Head:
     """A request's head up to ``Content-Length``, and what it says of the connection."""
 
-    __slots__ = ("bodiless", "closes", "headers", "prefix", "sized")
+    __slots__ = ("bodiless", "closes", "headers", "names", "prefix", "sized")
 
-    def __init__(self, headers: Any, prefix: bytes, method: str, closes: bool) -> None:
+    def __init__(self, headers: Any, prefix: bytes, method: str, closes: bool, names: Collection[str] = ()) -> None:
         #: The mapping it was made of, held so that no other one can come to have its id.
         self.headers = headers
         self.prefix = prefix
@@ -80,6 +80,22 @@ class Head:
         self.sized = method in _WITH_BODY
         #: Whether the connection ends with this exchange.
         self.closes = closes
+        #: Names of the fields, in lower case.
+        self.names = names
+
+    def with_extra(self, extra: Mapping[str, str]) -> Head:
+        """This head and some more fields, but for those that it has. Raises as `encode` does."""
+        lines = []
+        for name, value in extra.items():
+            if not _TOKEN.fullmatch(name) or _UNSENDABLE.search(value):
+                raise ConfigurationError(
+                    f"the request cannot be sent: the header {name[:80]} is not plain text in one line"
+                )
+            if name.lower() not in self.names:
+                lines.append(f"{name}: {value}\r\n")
+        made = Head(self.headers, self.prefix + "".join(lines).encode("latin-1"), "", self.closes, self.names)
+        made.bodiless, made.sized = self.bodiless, self.sized
+        return made
 
 
 def encode(method: str, target: str, host: str, extra: str, headers: Any) -> Head:
@@ -110,4 +126,4 @@ def encode(method: str, target: str, host: str, extra: str, headers: Any) -> Hea
     if "accept-encoding" not in lines:
         lines["accept-encoding"] = "Accept-Encoding: identity\r\n"
     text = f"{method} {target} HTTP/1.1\r\n{''.join(lines.values())}{extra}"
-    return Head(headers, text.encode("latin-1"), method, closes)
+    return Head(headers, text.encode("latin-1"), method, closes, frozenset(lines))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpTransport"]
 
-#: How many kept-alive connections may turn out dead, one after the other, before a call counts that as a failure.
+#: How many kept-alive connections may turn out dead, one after the other, before a call opens one of its own.
 MOST_STALE = 3
 
 
@@ -66,15 +66,18 @@ class HttpTransport:
         head = self._heads.get((request.method, url, id(headers)))
         if head is None:
             head = self._encode(request, route)
+        if request.extra:
+            head = head.with_extra(request.extra)
         stale = 0
         while True:
-            connection = pool.take(route.origin)
+            # A new one is never stale, so the last try is made with one.
+            connection = None if request.once or stale == MOST_STALE else pool.take(route.origin)
             if connection is None:
                 connection = await pool.connect(route.origin, limits, self._ssl)
             answer = Answer(pool.loop, pool.deadlines, limits)
             connection.ask(answer, head, request.body)
             await answer.wait(limits.first_byte)
-            if not answer.stale or stale == MOST_STALE:
+            if not answer.stale:
                 break
             stale += 1
         if not answer.status:

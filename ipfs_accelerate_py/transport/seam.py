@@ -11,12 +11,18 @@ __all__ = ["HttpRequest", "HttpResponse", "Limits", "Transport", "earliest"]
 
 
 class HttpRequest(msgspec.Struct):
-    """A request as it goes on the wire. ``headers`` is not changed, so one mapping may serve many requests."""
+    """A request as it goes on the wire. ``headers`` is not changed, so one mapping may serve many requests.
+
+    ``extra`` are headers of this request alone; one that is in ``headers`` too goes before it. ``once`` says that it
+    must not be sent again by the transport itself, as is usual where a connection kept alive turns out to be gone.
+    """
 
     method: str
     url: str
     headers: Any
     body: bytes | None = None
+    extra: dict[str, str] | None = None
+    once: bool = False
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method!r}, {self.url.partition('?')[0]!r})"  # the headers hold the key
@@ -40,6 +46,8 @@ class HttpResponse(Protocol):
 
     status: int
     headers: Mapping[str, str]
+    #: The whole body is here.
+    done: bool
 
     async def read(self) -> bytes:
         """The whole body, bounded in size and time; the connection is given back."""

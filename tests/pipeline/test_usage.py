@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ipfs_accelerate_py.errors import QueueFull, ServerError, StreamCut
+from ipfs_accelerate_py.pipeline.stack import Stack
 from ipfs_accelerate_py.pipeline.usage import LATENCY_BUCKETS, Histogram, UsagePolicy, UsageTotals
 from ipfs_accelerate_py.types import Attempt, Call, Chunk, Priority, Reply, Usage
 
@@ -14,7 +15,7 @@ from .support import Backend, Clock, Source, make_call, settle, stream_reply, te
 
 
 def make(*plays: object, clock: Clock | None = None) -> UsagePolicy:
-    return UsagePolicy(Backend(*plays), UsageTotals(), clock or Clock())
+    return UsagePolicy(Stack(Backend(*plays)), UsageTotals(), clock or Clock())
 
 
 async def test_a_success_is_counted_with_its_tokens_and_its_time() -> None:
