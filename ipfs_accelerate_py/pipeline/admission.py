@@ -12,6 +12,7 @@ being free in between, so nobody can slip in, and a caller cancelled just then h
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import math
 import time
@@ -38,17 +39,18 @@ class Gate(Protocol):
 
 
 class _Waiter:
-    __slots__ = ("call", "future", "rank", "sequence", "since")
+    __slots__ = ("call", "future", "priority", "rank", "sequence", "since")
 
     def __init__(self, call: Call, rank: float, sequence: int, since: float) -> None:
         self.call = call
+        self.priority = call.priority
         self.rank = rank
         self.sequence = sequence
         self.since = since
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __lt__(self, other: _Waiter) -> bool:
-        return (self.rank, self.call.priority, self.sequence) < (other.rank, other.call.priority, other.sequence)
+        return (self.rank, self.priority, self.sequence) < (other.rank, other.priority, other.sequence)
 
 
 class Admission:
@@ -60,9 +62,14 @@ class Admission:
         gate: Gate,
         refusal: Callable[[], CircuitOpen | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        lane: Callable[[Call], Any] = lambda call: call.key_name,
     ) -> None:
-        """``refusal`` tells whether the breaker would refuse right now: then nobody needs to queue to hear it."""
+        """``refusal`` tells whether the breaker would refuse right now: then nobody needs to queue to hear it.
+
+        ``lane`` names what a call waits for. Only calls of one lane hold up each other; None is everything there is.
+        """
         self._settings = settings
+        self._lane = lane
         self._gate = gate
         self._refusal = refusal
         self._clock = clock
@@ -81,7 +88,7 @@ class Admission:
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
-        if self.active < self._settings.max_concurrent_requests and not self._waiting_before(call):
+        if self.active < self._settings.max_concurrent_requests and not self.waiting(call):
             lease = self._gate.acquire(call)
             if not isinstance(lease, float):
                 call.lease = lease
@@ -95,6 +102,19 @@ class Admission:
         self.active -= 1
         if self._heap:
             self._pump()
+
+    def leave(self) -> None:
+        """Give a slot back whose lease is settled by whoever holds it."""
+        self.active -= 1
+
+    def waiting(self, call: Call) -> bool:
+        """Whether somebody waits who would go before ``call``."""
+        if not self._heap:
+            return False
+        if sum(self.queued) == 0:
+            return False
+        rank, lane = self._rank(call, self._clock()), self._lane(call)
+        return any(not w.future.done() and w.rank <= rank and self._lane(w.call) == lane for w in self._heap)
 
     def wake(self) -> None:
         """Something has changed that waiting calls may have waited for: a limit, a key."""
@@ -113,17 +133,10 @@ class Admission:
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
-    def _waiting_before(self, call: Call) -> bool:
-        if not self._heap:
-            return False
-        if sum(self.queued) == 0:
-            return False
-        rank = self._rank(call, self._clock())
-        return any(not w.future.done() and w.rank <= rank and w.call.key_name == call.key_name for w in self._heap)
-
     def _rank(self, call: Call, now: float) -> float:
         # The interval may be infinite (strict priorities, no ageing), and nothing times infinity is not a number.
-        return now + call.priority * self._settings.ageing_interval if call.priority else now
+        came = now if call.since is None else call.since
+        return came + call.priority * self._settings.ageing_interval if call.priority else came
 
     async def _wait(self, call: Call) -> None:
         settings = self._settings
@@ -131,17 +144,23 @@ class Admission:
             raise QueueFull(
                 f"all {settings.max_concurrent_requests} slots are taken and the queue is switched off (queue_enabled)"
             )
-        if sum(self.queued) >= settings.queue_size:
+        # Who waits for a key although there is a slot takes no place from those who wait for a slot; and who has been
+        # let in before, and comes back through no fault of its own, is not turned away.
+        free = max(0, settings.max_concurrent_requests - self.active)
+        if sum(self.queued) >= settings.queue_size + free and call.since is None:
             raise QueueFull(f"the queue is full: {sum(self.queued)} calls wait and queue_size is {settings.queue_size}")
         now = self._clock()
         limit = settings.queue_timeout
+        if call.limits is not None:
+            limit = call.limits.get("queue_timeout", limit)
         if call.deadline is not None:
             left = call.deadline - now
             limit = left if limit is None else min(limit, left)
         self._sequence += 1
         waiter = _Waiter(call, self._rank(call, now), self._sequence, now)
         heapq.heappush(self._heap, waiter)
-        self.queued[call.priority] += 1
+        self.queued[waiter.priority] += 1
+        call.hurry = functools.partial(self._hurry, waiter)
         self._pump()  # the wait may be for a key's bucket, and somebody has to set the timer for it
         try:
             async with asyncio.timeout(limit):
@@ -156,7 +175,19 @@ class Admission:
                 ) from None
             raise
         finally:
+            call.hurry = None
             call.queued += self._clock() - now
+
+    def _hurry(self, waiter: _Waiter, priority: Priority) -> None:
+        """Give a waiting call another priority; how long it has waited still counts."""
+        if waiter.future.done() or waiter not in self._heap:
+            return
+        self.queued[waiter.priority] -= 1
+        waiter.call.priority = waiter.priority = priority
+        self.queued[priority] += 1
+        waiter.rank = self._rank(waiter.call, waiter.since)
+        heapq.heapify(self._heap)
+        self._pump()
 
     def _leave(self, waiter: _Waiter) -> None:
         """A waiter that will not go on: give up its place, or hand on the slot it was given at the last moment."""
@@ -168,7 +199,7 @@ class Admission:
         if waiter in self._heap:
             self._heap.remove(waiter)
             heapq.heapify(self._heap)
-            self.queued[waiter.call.priority] -= 1
+            self.queued[waiter.priority] -= 1
             self._pump()
 
     def _pump(self) -> None:
@@ -179,34 +210,37 @@ class Admission:
         while self._heap and (refusal := self._refusal()) is not None:
             # The target has been found dead: whoever waits for it hears so now, also those who wait for a key.
             waiter = heapq.heappop(self._heap)
-            self.queued[waiter.call.priority] -= 1
+            self.queued[waiter.priority] -= 1
             if not waiter.future.done():
                 waiter.future.set_exception(refusal)
         held: list[_Waiter] = []
-        blocked: set[str | None] = set()
+        blocked: set[Any] = set()
         soonest = math.inf
         while self._heap and self.active < self._settings.max_concurrent_requests:
             waiter = heapq.heappop(self._heap)
             if waiter.future.done():  # cancelled, and about to leave by itself
-                self.queued[waiter.call.priority] -= 1
+                self.queued[waiter.priority] -= 1
                 continue
-            if waiter.call.key_name in blocked:
+            lane = self._lane(waiter.call)
+            if lane in blocked:
                 held.append(waiter)
                 continue
             try:
                 lease = self._gate.acquire(waiter.call)
             except Exception as error:
-                self.queued[waiter.call.priority] -= 1
+                self.queued[waiter.priority] -= 1
                 waiter.future.set_exception(error)
                 continue
             if isinstance(lease, float):
                 held.append(waiter)
-                blocked.add(waiter.call.key_name)
                 soonest = min(soonest, lease)
-                if waiter.call.key_name is None:
+                if waiter.call.barred is not None:
+                    continue  # one key is closed to this call, and maybe to no other
+                blocked.add(lane)
+                if lane is None:
                     break  # no key at all is free, so none is for a later call either
                 continue
-            self.queued[waiter.call.priority] -= 1
+            self.queued[waiter.priority] -= 1
             waiter.call.lease = lease
             self.active += 1
             waiter.future.set_result(None)

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from ipfs_accelerate_py.credentials import Secret
 from ipfs_accelerate_py.errors import (
     AuthenticationError,
@@ -22,7 +20,7 @@ from ipfs_accelerate_py.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from ipfs_accelerate_py.pipeline.ratelimit import Rates, Reservation
+from ipfs_accelerate_py.pipeline.key import Key, Lease
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Call, Handler, RateLimits, Reply, Usage
 
@@ -34,57 +32,6 @@ AUTHENTICATION_QUARANTINE = 300.0
 QUOTA_QUARANTINE = 600.0
 
 
-class Key:
-    """One key and all that is known of it. Its value is in ``secret`` and nowhere else."""
-
-    __slots__ = (
-        "active",
-        "blocked_until",
-        "failures",
-        "header",
-        "last_used",
-        "max_concurrent",
-        "name",
-        "quarantine_error",
-        "quarantined_until",
-        "rates",
-        "requests",
-        "secret",
-        "tokens",
-    )
-
-    def __init__(self, name: str, secret: Secret | None, max_concurrent: int | None = None) -> None:
-        self.name = name
-        self.secret = secret
-        self.max_concurrent = max_concurrent
-        self.header: Any = None  # the backend's prepared headers for this key
-        self.active = 0
-        self.requests = 0
-        self.failures = 0
-        self.tokens = 0
-        self.last_used = 0.0
-        self.blocked_until = 0.0
-        self.quarantined_until = 0.0
-        self.quarantine_error: BackendError | None = None
-        self.rates = Rates()
-
-    def __repr__(self) -> str:
-        return f"Key({self.name!r}, active={self.active})"
-
-
-class Lease(msgspec.Struct):
-    """A key taken for one attempt, and what was reserved of its buckets."""
-
-    key: Key
-    pool: KeyPool
-    reservation: Reservation
-    settled: bool = False
-
-    def observe(self, limits: RateLimits) -> None:
-        """Take over what the provider's headers say of this key and model."""
-        self.pool.observe(self, limits)
-
-
 class KeyPool:
     """The keys of one target. Belongs to the event loop's thread, like everything in the pipeline."""
 
@@ -94,9 +41,14 @@ class KeyPool:
         *,
         missing: str = "",
         clock: Callable[[], float] = time.monotonic,
+        remote: bool = True,
     ) -> None:
-        """``missing`` is what to tell a caller when a key is needed and there is none; empty where none is needed."""
+        """``missing`` is what to tell a caller when a key is needed and there is none; empty where none is needed.
+
+        ``remote`` is False where no upstream could answer 429: then there is nothing to learn of concurrency.
+        """
         self._settings = settings
+        self._remote = remote
         self._missing = missing
         self._clock = clock
         self._keys: dict[str, Key] = {}
@@ -133,13 +85,17 @@ class KeyPool:
         best: Key | None = None
         wait = math.inf
         usable = busy = False
+        barred = call.barred
         for key in self._candidates(call):
             if self._rests(key, now):
                 continue
             usable = True
             needed = self._wait(key, call, now)
+            if barred is not None and barred[0] == key.name:
+                needed = max(needed, barred[1] - now)
             if needed > 0:
-                busy = busy or needed == math.inf
+                # Who waits for other calls with the key may get it any time.
+                busy = busy or needed == math.inf or (key.active >= key.crowd.limit and key.blocked_until <= now)
                 wait = min(wait, needed)
             elif best is None or self._better(key, best, call):
                 best = key
@@ -163,10 +119,15 @@ class KeyPool:
         """
         used = None if call.lease is None else call.lease.key
         now = self._clock()
-        return any(
-            key is not used and not self._rests(key, now) and (not error.retryable or self._wait(key, call, now) <= 0)
-            for key in self._keys.values()
-        )
+        for key in self._keys.values():
+            if key is used or self._rests(key, now):
+                continue
+            if not error.retryable or self._wait(key, call, now) <= 0:
+                if used is not None and error.retryable and error.retry_after is not None:
+                    # The key itself may not rest (see `Concurrency`), but this call was told when to come back to it.
+                    call.barred = (used.name, now + error.retry_after)
+                return True
+        return False
 
     def release(self, lease: Lease, usage: Usage | None, error: BaseException | None) -> None:
         """Settle an attempt: give the key back, and draw from its outcome what the key may do next."""
@@ -176,12 +137,21 @@ class KeyPool:
         key = lease.key
         now = self._clock()
         key.active -= 1
+        if error is None:
+            key.crowd.answered(lease, lease.began, now)
+        if not isinstance(error, RateLimited):
+            key.crowd.ended(lease)
         used = usage.total_tokens if usage is not None and usage.reported else None
         key.tokens += used or 0
         key.rates.settle(lease.reservation, 0 if used is None and error is not None else used, now)
         if isinstance(error, BackendError):
             key.failures += 1
-            self._judge(key, error, now)
+            self._judge(lease, error, now)
+
+    def accepted(self, lease: Lease) -> None:
+        """A stream's first content has come; the key stays taken until its end."""
+        if lease.key.crowd.answered(lease, lease.began, self._clock()):
+            self.changed()
 
     def cancel(self, lease: Lease) -> None:
         """Undo a lease whose attempt was never made."""
@@ -191,6 +161,7 @@ class KeyPool:
         key = lease.key
         now = self._clock()
         key.active -= 1
+        key.crowd.ended(lease)
         key.requests -= 1
         key.rates.cancel(lease.reservation, now)
 
@@ -212,9 +183,39 @@ class KeyPool:
                 if key.quarantine_error is not None and key.quarantined_until > now
                 else None,
                 "available_in": max(0.0, key.quarantined_until - now, key.blocked_until - now),
+                "concurrency_limit": key.crowd.ceiling,
             }
             for key in (self._keys.values() or (self._anonymous,))
         }
+
+    def soonest(self, call: Call) -> float:
+        """Seconds until a key's rates may have room for ``call``, 0 where one has; nothing is taken.
+
+        Infinite where no key is in service, or none will be free before another call lets go.
+        """
+        now = self._clock()
+        soonest = math.inf
+        try:
+            candidates = self._candidates(call)
+        except ConfigurationError:
+            return 0.0  # not a matter of time: whoever asks hears of it
+        for key in candidates:
+            if not self._rests(key, now):
+                needed = self._wait(key, call, now)
+                if needed <= 0:
+                    return 0.0
+                soonest = min(soonest, needed)
+        return soonest
+
+    def headroom(self, call: Call) -> float:
+        """How much of their rates the keys have left, from 0 to 1 (on average; 1 where no limit is known)."""
+        now = self._clock()
+        keys = list(self._keys.values()) or [self._anonymous]
+        rooms = [
+            0.0 if self._rests(key, now) or key.blocked_until > now else key.rates.room(call, self._settings, now)
+            for key in keys
+        ]
+        return sum(rooms) / len(rooms)
 
     # --- choosing ------------------------------------------------------------------------------------------------
 
@@ -235,7 +236,14 @@ class KeyPool:
             return key.blocked_until - now
         if key.max_concurrent is not None and key.active >= key.max_concurrent:
             return math.inf
-        return key.rates.wait(call, self._settings, now)
+        wait = key.rates.wait(call, self._settings, now)
+        if key.active >= key.crowd.limit and self._adaptive():
+            wait = max(wait, key.crowd.wait(key.active, now))
+        return wait
+
+    def _adaptive(self) -> bool:
+        # Without a queue a call that may not go at once is refused, and that for our own caution would be too much.
+        return self._remote and self._settings.adaptive_concurrency and self._settings.queue_enabled
 
     def _rests(self, key: Key, now: float) -> bool:
         # A lone key is never locked away: its owner may be mending the account, and there is nothing to turn to.
@@ -252,17 +260,29 @@ class KeyPool:
         key.requests += 1
         # Calls of the same instant must still rotate, so the mark is a little later than any other key's.
         key.last_used = now if now > key.last_used else key.last_used + 1e-9
-        return Lease(key, self, key.rates.reserve(call, now))
+        lease = Lease(key, self, key.rates.reserve(call, now), now)
+        if key.active >= key.crowd.limit:
+            key.crowd.take(lease, key.active, now)
+        return lease
 
     # --- judging -------------------------------------------------------------------------------------------------
 
-    def _judge(self, key: Key, error: BackendError, now: float) -> None:
+    def _judge(self, lease: Lease, error: BackendError, now: float) -> None:
+        key = lease.key
         if isinstance(error, AuthenticationError):
             self._quarantine(key, error, now + (error.retry_after or AUTHENTICATION_QUARANTINE))
         elif isinstance(error, QuotaExhausted):
             self._quarantine(key, error, now + (error.retry_after or QUOTA_QUARANTINE))
         elif isinstance(error, RateLimited):
             rest = error.retry_after
+            if self._adaptive():
+                wait = self._settings.initial_retry_delay if rest is None else rest
+                lease.refusal = refusal = key.crowd.refused(
+                    lease, lease.began, key.active, wait, now, told=rest is not None, rate=lease.spent
+                )
+                if refusal.crowded is not False:
+                    return
+                key.blocked_until = max(key.blocked_until, refusal.until)
             if rest is None and len(self._keys) > 1:
                 rest = self._settings.initial_retry_delay  # another key is tried before this one again
             if rest is not None:
@@ -314,5 +334,6 @@ class KeysPolicy:
         if reply.stream is None:
             self.pool.release(lease, reply.usage, None)
         else:
+            self.pool.accepted(lease)
             reply.stream.add_done_callback(lambda stream, error: self.pool.release(lease, stream.usage, error))
         return reply

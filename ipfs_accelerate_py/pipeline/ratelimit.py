@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import msgspec
 
+from ipfs_accelerate_py.estimates import estimate_tokens
 from ipfs_accelerate_py.settings import Settings
-from ipfs_accelerate_py.types import Call, ChatRequest, CompletionRequest, EmbedRequest, RateLimits, ResponseRequest
+from ipfs_accelerate_py.types import Call, RateLimits
 
-__all__ = ["Bucket", "Rates", "Reservation", "estimate_tokens", "learn"]
+__all__ = ["Bucket", "Rates", "Reservation", "learn"]
 
 #: A provider's limits are for a key and a model; of this many models they are remembered, the latest.
 MOST_MODELS = 64
@@ -130,6 +130,12 @@ class Rates:
                 wait = max(wait, bucket.wait(call.cost, now))
         return wait
 
+    def room(self, call: Call, settings: Settings, now: float) -> float:
+        """The share of the tightest bucket that is left, from 0 to 1; 1 where there is none."""
+        self.wait(call, settings, now)  # brings the buckets up to date
+        requests, tokens = self._buckets(call.request.model)
+        return min((max(0.0, bucket.level(now)) / bucket.capacity for bucket in (*requests, *tokens)), default=1.0)
+
     def reserve(self, call: Call, now: float) -> Reservation:
         """Take what the call may need; `wait` has said that it is there."""
         model = call.request.model
@@ -205,35 +211,3 @@ def _changed(old: Bucket | None, before: float | None, amount: float | None, now
     if old is not None:
         made.take(old.capacity - old.level(now), now)
     return made
-
-
-def estimate_tokens(call: Call) -> int:
-    """Tokens to reserve: a quarter of the input's characters, and the most the answer may have.
-
-    Providers count the same way: OpenAI's limiter charges the greater of ``max_tokens`` and an estimate from the
-    number of characters before the call runs.
-    """
-    request = call.request
-    if call.passthrough is not None:
-        size = len(call.passthrough.body)
-    elif isinstance(request, ChatRequest):
-        size = _characters(request.messages)
-    elif isinstance(request, CompletionRequest):
-        size = _characters(request.prompt)
-    elif isinstance(request, ResponseRequest | EmbedRequest):
-        size = _characters(request.input)
-    else:
-        size = 0
-    options = request.options
-    answer = options.get("max_completion_tokens") or options.get("max_tokens") or options.get("max_output_tokens") or 0
-    return size // 4 + (max(0, answer) if type(answer) is int else 0) + 1  # -1 is "no limit" to some servers
-
-
-def _characters(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, list):
-        return sum(4 if isinstance(item, int) else _characters(item) for item in value)
-    if isinstance(value, dict):
-        return sum(_characters(item) for key, item in value.items() if key not in ("type", "image_url", "input_audio"))
-    return 0

@@ -62,6 +62,7 @@ def test_what_was_never_sent_is_undone_whole(settings: Settings, clock: Clock) -
         "quarantined": False,
         "quarantine_reason": None,
         "available_in": 0.0,
+        "concurrency_limit": 5,
     }
     take(pool, make_call(cost=100))
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfs_accelerate_py.pipeline.ratelimit import Bucket, Rates, estimate_tokens, learn
+from ipfs_accelerate_py.estimates import estimate_tokens
+from ipfs_accelerate_py.pipeline.ratelimit import Bucket, Rates, learn
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import (
     Call,
