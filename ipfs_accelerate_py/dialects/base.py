@@ -18,6 +18,7 @@ class WireRequest(msgspec.Struct):
 
     ``path`` (with its query) is joined to the backend's base URL, or is a full URL. ``headers`` are sent beside the
     backend's own. ``ignored`` names what the caller set, the format cannot say, and the answer does not depend on.
+    ``once`` is for requests that make something each time they are sent.
     """
 
     method: str
@@ -25,6 +26,7 @@ class WireRequest(msgspec.Struct):
     body: bytes | None
     headers: dict[str, str] | None = None
     ignored: tuple[str, ...] = ()
+    once: bool = False
 
 
 class StreamDecoder(Protocol):

@@ -42,8 +42,9 @@ def raw_request(request: RawRequest) -> WireRequest:
     """Its body as JSON, or its bytes under the type they have."""
     body = request.body
     if isinstance(body, bytes | bytearray | memoryview):
-        return WireRequest(request.method, request.path, bytes(body), {"Content-Type": request.content_type})
-    return WireRequest(request.method, request.path, None if body is None else as_json(body))
+        headers = {"Content-Type": request.content_type}
+        return WireRequest(request.method, request.path, bytes(body), headers, once=request.once)
+    return WireRequest(request.method, request.path, None if body is None else as_json(body), once=request.once)
 
 
 def raw_reply(body: bytes, headers: Mapping[str, str]) -> Reply:

@@ -10,7 +10,18 @@ import msgspec
 from ipfs_accelerate_py.errors import ProtocolError
 from ipfs_accelerate_py.types import Usage
 
-__all__ = ["arguments", "chat_usage", "content", "count", "ended", "name", "part", "response_finish", "response_usage"]
+__all__ = [
+    "arguments",
+    "chat_usage",
+    "content",
+    "count",
+    "ended",
+    "name",
+    "part",
+    "response_finish",
+    "response_usage",
+    "service_tier",
+]
 
 
 def content(value: Any) -> str:
@@ -52,22 +63,30 @@ def arguments(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def chat_usage(raw: Any) -> Usage:
-    """Counts as chat, completions and embeddings have them (``prompt_tokens``), or else as responses do."""
+#: OpenAI's service tiers that have prices of their own.
+_TIERS = frozenset(("flex", "priority", "batch", "scale"))
+
+
+def chat_usage(raw: Any, tier: Any = None) -> Usage:
+    """Counts as chat, completions and embeddings have them (``prompt_tokens``), or else as responses do.
+
+    ``tier`` is the answer's ``service_tier``.
+    """
     if not isinstance(raw, dict):
         return Usage()
     if not raw.get("prompt_tokens") and "input_tokens" in raw:
-        return response_usage(raw)
-    return _usage(raw, "prompt_tokens", "completion_tokens")
+        return response_usage(raw, tier)
+    return _usage(raw, "prompt_tokens", "completion_tokens", tier)
 
 
-def response_usage(raw: Any) -> Usage:
+def response_usage(raw: Any, tier: Any = None) -> Usage:
     """Counts as the Responses API has them (``input_tokens``)."""
-    return _usage(raw, "input_tokens", "output_tokens") if isinstance(raw, dict) else Usage()
+    return _usage(raw, "input_tokens", "output_tokens", tier) if isinstance(raw, dict) else Usage()
 
 
-def _usage(raw: dict[str, Any], given: str, made: str) -> Usage:
+def _usage(raw: dict[str, Any], given: str, made: str, tier: Any) -> Usage:
     usage = Usage(count(raw.get(given)), count(raw.get(made)), reported=True)
+    usage.tier = service_tier(tier)
     details = raw.get(given + "_details")
     if isinstance(details, dict):
         usage.cached_tokens = count(details.get("cached_tokens"))
@@ -78,6 +97,11 @@ def _usage(raw: dict[str, Any], given: str, made: str) -> Usage:
         usage.reasoning_tokens = count(details.get("reasoning_tokens"))
         usage.output_audio_tokens = count(details.get("audio_tokens"))
     return usage
+
+
+def service_tier(given: Any) -> str:
+    """How a call was served, where that changes its price; else empty."""
+    return given if isinstance(given, str) and given in _TIERS else ""
 
 
 def ended(reason: str | None, called: bool) -> str | None:

@@ -16,6 +16,7 @@ import msgspec
 from ipfs_accelerate_py.errors import (
     AccelerateError,
     BackendError,
+    BudgetExceeded,
     ConfigurationError,
     InvalidRequest,
     RateLimited,
@@ -30,10 +31,15 @@ __all__ = [
     "ServedRequest",
     "StreamWriter",
     "bad_request",
+    "is_final",
     "placed",
     "retry_after_of",
     "status_of",
 ]
+
+
+#: Vendors' own clients wait no longer than this before they ask again (seconds).
+_LONGEST_RETRY = 60.0
 
 
 class Answer(msgspec.Struct):
@@ -47,7 +53,7 @@ class ErrorAnswer(msgspec.Struct):
     """An error as it is answered.
 
     ``retry_after`` is in seconds. ``final`` says that asking again cannot help although the status sounds like it
-    might: it is for whoever runs this to mend.
+    might: it is for whoever runs this to mend, or for time, and more of it than a client waits.
     """
 
     status: int
@@ -171,14 +177,14 @@ def placed(error: AccelerateError, places: Sequence[str]) -> None:
 def status_of(error: AccelerateError) -> int:
     """The HTTP status that an error is answered with, the same for every format.
 
-    A status of 4xx that the upstream gave is passed on; its 5xx becomes 502, for it is not this server that failed. A
-    missing key or package is 5xx too: the client's request was right.
+    A status of 4xx that the upstream gave is passed on, and 508, which says that calls go in a circle; its other 5xx
+    become 502, for it is not this server that failed. A missing key or package is 5xx too: the request was right.
     """
     if isinstance(error, BackendError):
-        if error.status is not None and 400 <= error.status < 500:
+        if error.status is not None and (400 <= error.status < 500 or error.status == 508):
             return error.status
         return error.http_status
-    if isinstance(error, ConfigurationError) and error.http_status != 501:
+    if isinstance(error, ConfigurationError) and error.http_status < 501:
         return 400 if isinstance(error, UnsupportedOperation) else 500
     return error.http_status
 
@@ -188,3 +194,14 @@ def retry_after_of(error: AccelerateError, status: int) -> float | None:
     if error.retry_after is None and status == 429 and isinstance(error, RateLimited):
         return 1.0
     return error.retry_after
+
+
+def is_final(error: AccelerateError, status: int) -> bool:
+    """Whether a client had better not ask again by itself (`ErrorAnswer.final`).
+
+    A budget that is spent has the status of a rate limit, after which vendors' clients ask again at once, or after a
+    few seconds where they are told of more time than they wait. What is reserved for calls under way is soon free.
+    """
+    if isinstance(error, BudgetExceeded):
+        return error.retry_after is None or error.retry_after > _LONGEST_RETRY
+    return status in (500, 501)

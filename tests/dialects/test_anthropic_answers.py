@@ -46,6 +46,8 @@ def test_counts_in_classes_that_do_not_overlap() -> None:
         "output": 3,
         "reasoning": 4,
         "output_audio": 0,
+        "output_image": 0,
+        "cache_write_1h": 0,
     }
     assert sum(used.classes().values()) == used.total_tokens
     assert read({**message("Hi"), "usage": None}).usage == Usage()

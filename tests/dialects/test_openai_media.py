@@ -222,7 +222,7 @@ def test_images_by_url_and_by_value() -> None:
     assert [each.data for each in found.images] == [b"", PNG, b"??"]
     assert [each.media_type for each in found.images] == ["", "image/png", "image/webp"]
     assert found.images[0].prompt == "A calm lake"
-    assert found.usage == Usage(5, 272, reported=True)
+    assert found.usage == Usage(5, 272, reported=True, images=3)
 
 
 @pytest.mark.parametrize("answer", [{"data": []}, {"data": [{}]}, {"data": [{"b64_json": "!"}]}, {"created": 1}])

@@ -48,6 +48,8 @@ def usage(raw: Any) -> Usage:
     made = count(raw.get("output_tokens"))
     details = raw.get("output_tokens_details")
     thought = count(details.get("thinking_tokens")) if isinstance(details, dict) else 0
+    kept = raw.get("cache_creation")
+    tier = name(raw.get("speed")) if raw.get("speed") == "fast" else name(raw.get("service_tier"))
     return Usage(
         count(raw.get("input_tokens")) + read + written,
         made,
@@ -55,6 +57,8 @@ def usage(raw: Any) -> Usage:
         cache_write_tokens=written,
         reasoning_tokens=min(thought, made),
         reported=True,
+        cache_write_1h_tokens=count(kept.get("ephemeral_1h_input_tokens")) if isinstance(kept, dict) else 0,
+        tier="" if tier == "standard" else tier,
     )
 
 

@@ -7,7 +7,7 @@ without the parts that came late; fields that are not there are not missed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -32,6 +32,9 @@ from ipfs_accelerate_py.types import (
     RawRequest,
     Reply,
 )
+
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.dialects.batches import BatchFormat
 
 __all__ = ["MAX_TOKENS", "AnthropicDialect"]
 
@@ -66,6 +69,13 @@ class AnthropicDialect:
         if reasoning not in ("auto", "budget", "effort"):
             raise ConfigurationError(f"reasoning must be 'auto', 'budget' or 'effort', not {reasoning!r}")
         self._reasoning = Reasoning(reasoning)
+
+    @property
+    def batches(self) -> BatchFormat:
+        """The service's batch API."""
+        from ipfs_accelerate_py.dialects.anthropic.batches import AnthropicBatches
+
+        return AnthropicBatches(self)
 
     # --- requests ------------------------------------------------------------------------------------------------
 

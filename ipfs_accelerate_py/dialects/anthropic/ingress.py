@@ -25,6 +25,7 @@ from ipfs_accelerate_py.dialects.serving import (
     ErrorAnswer,
     ServedRequest,
     StreamWriter,
+    is_final,
     retry_after_of,
     status_of,
 )
@@ -79,7 +80,7 @@ class AnthropicIngress:
             status,
             _encode(_object(error, status, request_id)),
             retry_after_of(error, status),
-            final=status == 500 or status == 501,
+            final=is_final(error, status),
             code=error.code,
         )
 

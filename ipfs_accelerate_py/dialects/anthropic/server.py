@@ -115,7 +115,10 @@ class MessagesRequest:
 
     def summary(self, model: str) -> Request:
         if isinstance(self._typed, _Chat):
-            return ChatRequest(model, [], {"max_tokens": self._typed.max_tokens})
+            options: dict[str, Any] = {"max_tokens": self._typed.max_tokens}
+            if self._typed.temperature is not None:
+                options["temperature"] = self._typed.temperature
+            return ChatRequest(model, [], options)
         return CountRequest(model, [])
 
     def request(self, model: str) -> Request:

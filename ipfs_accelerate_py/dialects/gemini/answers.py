@@ -139,17 +139,19 @@ def usage_of(raw: Any) -> Usage:
         made if inside else made + thoughts,
         cached_tokens=count(raw.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
-        input_audio_tokens=_audio(raw.get("promptTokensDetails")) + _audio(raw.get("toolUsePromptTokensDetails")),
-        output_audio_tokens=_audio(raw.get("candidatesTokensDetails")),
+        input_audio_tokens=_tokens_of(raw.get("promptTokensDetails"))
+        + _tokens_of(raw.get("toolUsePromptTokensDetails")),
+        output_audio_tokens=_tokens_of(raw.get("candidatesTokensDetails")),
         reported=True,
+        output_image_tokens=_tokens_of(raw.get("candidatesTokensDetails"), "IMAGE"),
     )
 
 
-def _audio(details: Any) -> int:
+def _tokens_of(details: Any, modality: str = "AUDIO") -> int:
     if not isinstance(details, list):
         return 0
     return sum(
-        count(each.get("tokenCount")) for each in details if isinstance(each, dict) and each.get("modality") == "AUDIO"
+        count(each.get("tokenCount")) for each in details if isinstance(each, dict) and each.get("modality") == modality
     )
 
 

@@ -26,6 +26,7 @@ from ipfs_accelerate_py.dialects.serving import (
     ServedRequest,
     StreamWriter,
     bad_request,
+    is_final,
     retry_after_of,
     status_of,
 )
@@ -103,6 +104,10 @@ class GeminiRequest:
                 options["n"] = config.candidateCount
             if config is not None and config.maxOutputTokens is not None:
                 options["max_tokens"] = config.maxOutputTokens
+            if config is not None and config.temperature is not None:
+                options["temperature"] = config.temperature
+            if config is not None and config.seed is not None:
+                options["seed"] = config.seed
             return ChatRequest(model, [], options)
         return EmbedRequest(model, [], {}) if self.operation is Operation.EMBED else CountRequest(model, [], {})
 
@@ -177,7 +182,7 @@ class GeminiIngress:
             status,
             _encode(error_object(error)),
             retry_after_of(error, status),
-            final=status == 500 or status == 501,
+            final=is_final(error, status),
             code=error.code,
         )
 

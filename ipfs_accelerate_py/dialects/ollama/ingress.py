@@ -19,6 +19,7 @@ from ipfs_accelerate_py.dialects.serving import (
     ErrorAnswer,
     ServedRequest,
     StreamWriter,
+    is_final,
     retry_after_of,
     status_of,
 )
@@ -54,8 +55,13 @@ class OllamaIngress:
 
     def error(self, error: AccelerateError, request_id: str = "") -> ErrorAnswer:
         status = status_of(error)
-        final = status in (500, 501)
-        return ErrorAnswer(status, _error(error.message), retry_after_of(error, status), final=final, code=error.code)
+        return ErrorAnswer(
+            status,
+            _error(error.message),
+            retry_after_of(error, status),
+            final=is_final(error, status),
+            code=error.code,
+        )
 
     def failure(self, status: int, message: str, code: str, request_id: str = "") -> ErrorAnswer:
         return ErrorAnswer(status, _error(message), code=code)

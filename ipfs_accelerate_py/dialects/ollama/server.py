@@ -105,8 +105,13 @@ class OllamaRequest:
         typed = self._typed
         if not isinstance(typed, Body):
             return EmbedRequest(model, [])
-        limit = None if typed.options is None else typed.options.num_predict
-        options = {} if limit is None or limit < 0 else {"max_tokens": limit}
+        given = typed.options
+        limit = None if given is None else given.num_predict
+        options: dict[str, Any] = {} if limit is None or limit < 0 else {"max_tokens": limit}
+        if given is not None and given.temperature is not None:
+            options["temperature"] = given.temperature
+        if given is not None and given.seed is not None:
+            options["seed"] = given.seed
         return CompletionRequest(model, "", options) if self.generates else ChatRequest(model, [], options)
 
     def request(self, model: str) -> Request:

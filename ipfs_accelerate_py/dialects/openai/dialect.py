@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.dialects.base import StreamDecoder, WireRequest
 from ipfs_accelerate_py.dialects.headers import rate_limits
@@ -34,7 +34,7 @@ from ipfs_accelerate_py.dialects.openai.readers import (
 )
 from ipfs_accelerate_py.dialects.openai.stream import AnyStreamDecoder, ChatStreamDecoder, ResponseStreamDecoder
 from ipfs_accelerate_py.dialects.openai.verbatim import decode_object, read_passed, read_raw
-from ipfs_accelerate_py.dialects.raw import as_json, raw_request
+from ipfs_accelerate_py.dialects.raw import RawStream, as_json, raw_request
 from ipfs_accelerate_py.errors import BackendError, ConfigurationError, ProtocolError, UnsupportedOperation
 from ipfs_accelerate_py.types import (
     Call,
@@ -54,6 +54,9 @@ from ipfs_accelerate_py.types import (
     SpeechRequest,
     TranscriptionRequest,
 )
+
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.dialects.batches import BatchFormat
 
 __all__ = ["OpenAIDialect"]
 
@@ -85,6 +88,7 @@ class OpenAIDialect:
         counts: how the service counts tokens: see ``count``.
         extended: off for a service that refuses what the vocabulary adds to OpenAI's messages.
         refused: options that the service is known to refuse.
+        batched: operations that its batch API takes, where it has one; ``windows`` how long that may take.
     """
 
     name = "openai"
@@ -99,6 +103,8 @@ class OpenAIDialect:
         counts: str = "responses",
         extended: bool = True,
         refused: Collection[str] = (),
+        batched: Collection[Operation] = (),
+        windows: tuple[str, ...] = ("24h",),
     ) -> None:
         if counts not in COUNTED:
             raise ConfigurationError(f"tokens are counted by one of {', '.join(COUNTED)}, not by {counts!r}")
@@ -109,6 +115,17 @@ class OpenAIDialect:
         self._counts = counts
         self._extended = extended
         self._refused = refused
+        self._batched = batched
+        self._windows = windows
+
+    @property
+    def batches(self) -> BatchFormat | None:
+        """The service's batch API; None where it has none."""
+        if not self._batched:
+            return None
+        from ipfs_accelerate_py.dialects.openai.batches import OpenAIBatches
+
+        return OpenAIBatches(self, self._batched, self._windows)
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -201,8 +218,9 @@ class OpenAIDialect:
         if call.operation in (Operation.CHAT, Operation.COMPLETION):
             count = call.request.options.get("n") or 1
             return ChatStreamDecoder(count if isinstance(count, int) else 1)
-        if call.operation is Operation.RAW:
-            return AnyStreamDecoder()
+        if isinstance(call.request, RawRequest):
+            # Lines of a file are content: what one of them says of an error is not said of this answer.
+            return RawStream() if call.request.path.startswith("/files/") else AnyStreamDecoder()
         raise UnsupportedOperation(f"{self._service} does not stream {call.operation}")
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> BackendError:

@@ -33,6 +33,7 @@ from ipfs_accelerate_py.dialects.serving import (
     ErrorAnswer,
     ServedRequest,
     StreamWriter,
+    is_final,
     retry_after_of,
     status_of,
 )
@@ -91,7 +92,7 @@ class OpenAIIngress:
             status,
             _encode({"error": error_object(error)}),
             retry_after_of(error, status),
-            final=status == 500 or status == 501,
+            final=is_final(error, status),
             code=error.code,
         )
 

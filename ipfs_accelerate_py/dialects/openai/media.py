@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from ipfs_accelerate_py.types import (
     ModerationRequest,
     Reply,
     Segment,
+    SpeechRequest,
     TranscriptionRequest,
     Usage,
 )
@@ -96,7 +98,7 @@ def read_transcription(call: Call, body: bytes, headers: Mapping[str, str]) -> R
         model=name(raw.get("model")),
         text=raw["text"],
         segments=[_segment(part(segment)) for segment in raw.get("segments") or ()],
-        usage=_audio_usage(raw.get("usage")),
+        usage=_audio_usage(raw.get("usage"), raw.get("duration")),
         raw=raw,
     )
 
@@ -126,13 +128,23 @@ def _cues(document: str) -> list[Segment]:
     return found
 
 
-def _audio_usage(raw: Any) -> Usage:
-    """Counts of tokens; a duration, which older models are billed by, is none."""
+def _audio_usage(raw: Any, duration: Any) -> Usage:
+    """Counts of tokens; or the duration, which older models are billed by."""
     if not isinstance(raw, dict) or "input_tokens" not in raw:
-        return Usage()
+        length = raw.get("seconds") if isinstance(raw, dict) else duration
+        return Usage(seconds=_seconds(length))
     details = raw.get("input_token_details")
     sound = count(details.get("audio_tokens")) if isinstance(details, dict) else 0
     return Usage(count(raw["input_tokens"]), count(raw.get("output_tokens")), input_audio_tokens=sound, reported=True)
+
+
+def _seconds(value: Any) -> float:
+    """A length of time; some servers send it as text."""
+    try:
+        length = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return length if 0.0 < length < math.inf else 0.0
 
 
 # --- speech ------------------------------------------------------------------------------------------------------
@@ -145,7 +157,8 @@ def read_speech(call: Call, body: bytes, headers: Mapping[str, str]) -> Reply:
         raise _said_instead(body, kind)
     if not body:
         raise ProtocolError("the upstream answered with an empty recording")
-    return Reply(body=body, content_type=kind or "application/octet-stream")
+    spoken = len(call.request.input) if isinstance(call.request, SpeechRequest) else 0
+    return Reply(body=body, content_type=kind or "application/octet-stream", usage=Usage(characters=spoken))
 
 
 def _said_instead(body: bytes, kind: str) -> Exception:
@@ -170,7 +183,7 @@ def read_images(raw: dict[str, Any], call: Call) -> Reply:
     return Reply(
         model=name(raw.get("model")),
         images=[_image(item, name(raw.get("output_format"))) for item in items],
-        usage=_image_usage(raw.get("usage")),
+        usage=_image_usage(raw.get("usage"), len(items)),
     )
 
 
@@ -186,10 +199,10 @@ def _image(item: dict[str, Any], form: str) -> Image:
     return Image(data=data, media_type=kind, prompt=name(item.get("revised_prompt")))
 
 
-def _image_usage(raw: Any) -> Usage:
+def _image_usage(raw: Any, images: int) -> Usage:
     if not isinstance(raw, dict):
-        return Usage()
-    return Usage(count(raw.get("input_tokens")), count(raw.get("output_tokens")), reported=True)
+        return Usage(images=images)
+    return Usage(count(raw.get("input_tokens")), count(raw.get("output_tokens")), reported=True, images=images)
 
 
 # --- verdicts ----------------------------------------------------------------------------------------------------

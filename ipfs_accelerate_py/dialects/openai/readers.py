@@ -38,7 +38,7 @@ def read_chat(raw: dict[str, Any], call: Call) -> Reply:
         refusal=content(message.get("refusal")),
         tool_calls=[_tool_call(index, call) for index, call in enumerate(calls)] if calls else [],
         finish_reason=ended(name(choice.get("finish_reason")) or None, bool(calls)),
-        usage=chat_usage(raw.get("usage")),
+        usage=chat_usage(raw.get("usage"), raw.get("service_tier")),
         thinking_blocks=[part(block) for block in message.get("thinking_blocks") or ()],
     )
 
@@ -81,7 +81,7 @@ def read_response(raw: dict[str, Any], call: Call) -> Reply:
         refusal="".join(refusal),
         tool_calls=calls,
         finish_reason=response_finish(raw, bool(calls)),
-        usage=response_usage(raw.get("usage")),
+        usage=response_usage(raw.get("usage"), raw.get("service_tier")),
     )
 
 

@@ -91,7 +91,7 @@ class ServerRequest:
         """
         if self.operation not in _FORWARDED:
             return None
-        fields = self.fields
+        fields = self.fields.copy()
         fields["model"] = msgspec.Raw(_encode(model))
         hide = False
         if self.operation is Operation.RESPONSE:
@@ -114,6 +114,10 @@ class ServerRequest:
             options["n"] = typed.n
         if typed.answer_tokens is not None:
             options["max_tokens"] = typed.answer_tokens
+        if typed.temperature is not None:
+            options["temperature"] = typed.temperature
+        if typed.seed is not None:
+            options["seed"] = typed.seed
         if self.operation is Operation.CHAT:
             return ChatRequest(model, [], options)
         if self.operation is Operation.COMPLETION:

@@ -22,6 +22,7 @@ from ipfs_accelerate_py.dialects.reading import (
     part,
     response_finish,
     response_usage,
+    service_tier,
 )
 from ipfs_accelerate_py.dialects.streaming import EventStream
 from ipfs_accelerate_py.errors import BackendError
@@ -82,6 +83,7 @@ class _Event(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     model: str | None = None
+    service_tier: str | None = None
     error: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -142,6 +144,7 @@ class ChatStreamDecoder(EventStream):
             self.model = decoded.model
         if usage is not None:
             self.usage = usage
+            usage.tier = service_tier(decoded.service_tier)
         choices = decoded.choices or []
         for choice in choices:
             self._begun = True
@@ -184,7 +187,7 @@ class ChatStreamDecoder(EventStream):
         if raw.get("error"):
             raise _in_band(data)
         usage = chat_usage(raw["usage"]) if isinstance(raw.get("usage"), dict) else None
-        event = _Event(choices=[], model=name(raw.get("model")))
+        event = _Event(choices=[], model=name(raw.get("model")), service_tier=name(raw.get("service_tier")))
         assert event.choices is not None
         for choice in raw.get("choices") or []:
             choice = part(choice)
@@ -260,7 +263,7 @@ class ResponseStreamDecoder(EventStream):
         return self._calls.setdefault(count(raw.get("output_index")), len(self._calls))
 
     def _completed(self, response: dict[str, Any], chunk: Chunk) -> None:
-        self.usage = chunk.usage = response_usage(response.get("usage"))
+        self.usage = chunk.usage = response_usage(response.get("usage"), response.get("service_tier"))
         self.finish_reason = chunk.finish_reason = response_finish(response, bool(self._calls))
         self.model = chunk.model = name(response.get("model")) or self.model
         self.complete = self.finished = True

@@ -62,9 +62,11 @@ class _Passed(msgspec.Struct):
     output: msgspec.Raw = msgspec.Raw(b"null")
     data: msgspec.Raw = msgspec.Raw(b"null")
     results: msgspec.Raw = msgspec.Raw(b"null")
+    service_tier: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_passed = msgspec.json.Decoder(_Passed).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _MARKS = {
     Operation.CHAT: "choices",
     Operation.COMPLETION: "choices",
@@ -75,6 +77,13 @@ _MARKS = {
     Operation.MODERATE: "results",
     Operation.RERANK: "results",
 }
+
+
+def _length(items: msgspec.Raw) -> int:
+    try:
+        return len(_decode_items(items))
+    except msgspec.ValidationError:
+        return 0
 
 
 def read_passed(call: Call, body: bytes) -> Reply:
@@ -93,5 +102,8 @@ def read_passed(call: Call, body: bytes) -> Reply:
             f"the upstream's answer is not OpenAI's {call.operation} format: it has no {_MARKS[call.operation]!r}"
         )
     counts = _decode(passed.usage)
-    usage = response_usage(counts) if call.operation is Operation.RESPONSE else chat_usage(counts)
+    read = response_usage if call.operation is Operation.RESPONSE else chat_usage
+    usage = read(counts, _decode(passed.service_tier))
+    if call.operation is Operation.IMAGE:
+        usage.images = _length(passed.data)
     return Reply(model=name(_decode(passed.model)), usage=usage, body=body)

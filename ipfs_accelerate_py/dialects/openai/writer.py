@@ -32,6 +32,8 @@ class StreamEncoder:
             "model": model,
         }
         self._usage_wanted = usage_wanted
+        #: Whether events name the model that chunks name: an alias may be answered by one after another.
+        self.follows = False
         self._usage = Usage()
         self._begun: set[int] = set()
         self._counts: dict[tuple[int, str], int] = {}
@@ -50,6 +52,8 @@ class StreamEncoder:
     def _event(self, chunk: Chunk) -> bytes:
         if chunk.usage is not None:
             self._usage = chunk.usage
+        if self.follows and chunk.model:
+            self._head["model"] = chunk.model
         choice: dict[str, Any]
         if self._chat:
             delta = self._delta(chunk)
