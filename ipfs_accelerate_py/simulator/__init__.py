@@ -13,10 +13,22 @@ Every answer says of itself that a simulator made it: in the header ``X-Simulato
 """
 
 from . import answer_faults, stream_faults, wire_faults  # noqa: F401  # they register their faults
+from .books import Served
 from .faults import FAULTS, Fault, FaultHelp
 from .server import Simulator
 from .services import available
 from .serving import SimulatorThread, serve
 from .wire import Request, Settings
 
-__all__ = ["FAULTS", "Fault", "FaultHelp", "Request", "Settings", "Simulator", "SimulatorThread", "available", "serve"]
+__all__ = [
+    "FAULTS",
+    "Fault",
+    "FaultHelp",
+    "Request",
+    "Served",
+    "Settings",
+    "Simulator",
+    "SimulatorThread",
+    "available",
+    "serve",
+]

@@ -204,6 +204,7 @@ class Connection(asyncio.Protocol):
         unary = answer.body
         if fault is None and not latency and answer.events is None and isinstance(unary, bytes) and len(unary) < LARGE:
             request.status = answer.status
+            request.complete = True
             transport.write(framing.whole(answer, unary, close=incoming.close, head_only=head_only))
             self._done(incoming.close)
             return
@@ -277,6 +278,8 @@ class Connection(asyncio.Protocol):
         if self._can_write is not None:
             await self._can_write
         self._task = None
+        if self._request is not None:
+            self._request.complete = True
         self._done(close)
         self._pump()
 

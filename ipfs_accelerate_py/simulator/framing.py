@@ -94,6 +94,7 @@ def body_items(answer: Answer, request: Request, interval: float = 0.0) -> Itera
                 pause = Sleep(interval)
             if not item.last:
                 request.streamed_chunks += 1
+                request.streamed_tokens += item.tokens
             yield encode(item)
         elif isinstance(item, Raw):
             yield item.data

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from .books import Books, Served
 from .connection import Connection
 from .faults import Fault
 from .limits import Limiter
@@ -58,6 +59,7 @@ class Simulator:
         concurrency_per_key: requests of one key that may be under way at once; more are answered with 429.
         concurrency_retry_after: the ``Retry-After`` of such a refusal, in seconds.
         seed: changes every generated text and vector.
+        prices: US dollars for a million tokens by model: of the prompt, of the cached prompt, of the answer.
         keep: how many requests :attr:`requests` holds at least; of more than twice as many the oldest are dropped.
         clock, sleep: for tests; ``time.monotonic`` and ``asyncio.sleep`` unless given. All waits and limits use them.
 
@@ -82,6 +84,7 @@ class Simulator:
         concurrency_per_key: int | None = None,
         concurrency_retry_after: float = 1.0,
         seed: int = 0,
+        prices: Mapping[str, tuple[float, float, float]] | None = None,
         keep: int = 10_000,
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -94,12 +97,15 @@ class Simulator:
         self.port = port
         self.latency = latency
         self.chunk_interval = chunk_interval
+        #: What was served, and would be billed.
+        self.books = Books(prices)
         self.settings = Settings(
             models=None if models is None else tuple(models),
             tokens=tokens,
             seed=seed,
             reply=reply,
             dimensions=dimensions,
+            books=self.books,
         )
         self._keys = _key_names(api_keys)
         self._labels: dict[str, str] = {}
@@ -117,7 +123,7 @@ class Simulator:
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
         self._number = 0
-        self._memo: dict[tuple[str, bytes, bytes], tuple[Any, Callable[[], bytes]]] = {}
+        self._memo: dict[tuple[str, bytes, bytes], tuple[Any, Answer]] = {}
         self._memo_of = self.settings
         self._held: set[int] = set()
         self._connections: set[Connection] = set()
@@ -273,12 +279,12 @@ class Simulator:
             path = unquote(path)
         if query:
             query = _SECRET_QUERY.sub(r"\1<redacted>", query)
-        request = Request(number, method, path, query, headers, key=key, t_start=self.clock())
+        request = Request(number, method, path, query, headers, key=key, t_start=self.clock(), at=time.time())
         recalled = self._recall(method, url, raw)
         if recalled is not None:
-            request.body, renew = recalled
+            request.body, known = recalled
         else:
-            renew = None
+            known = None
             if raw:
                 try:
                     request.body = _decode(raw)
@@ -290,17 +296,18 @@ class Simulator:
         if len(self.requests) >= 2 * self._keep:
             del self.requests[: -self._keep]
         self.in_flight += 1
-        answer, latency = self._answer(request, credential, renew)
+        answer, latency = self._answer(request, credential, known)
         if answer.renew is not None and len(raw) <= _MEMO_BODY:
-            self._memo[method, url, raw] = (request.body, answer.renew)
+            self._memo[method, url, raw] = (request.body, answer)
         fault = self.plan.take(request)
         if fault is not None:
             request.fault = str(fault)
             answer = fault.edit(answer, request, self.service)
+        request.model, request.usage = answer.model, answer.usage
         return request, answer, fault, latency
 
-    def _recall(self, method: str, url: bytes, raw: bytes) -> tuple[Any, Callable[[], bytes]] | None:
-        """The decoded body of an equal request, and what makes its answer again.
+    def _recall(self, method: str, url: bytes, raw: bytes) -> tuple[Any, Answer] | None:
+        """The decoded body of an equal request, and its answer, which can be made again.
 
         Answers depend on nothing but path, body and settings, and load tests ask the same thing over and over.
         """
@@ -309,9 +316,7 @@ class Simulator:
             self._memo.clear()
         return self._memo.get((method, url, raw))
 
-    def _answer(
-        self, request: Request, credential: str | None, renew: Callable[[], bytes] | None
-    ) -> tuple[Answer, float]:
+    def _answer(self, request: Request, credential: str | None, known: Answer | None) -> tuple[Answer, float]:
         service = self.service
         if self._keys is not None and (credential is None or credential not in self._keys):
             return service.refuse(service.unauthorized(missing=credential is None)), 0.0
@@ -325,7 +330,10 @@ class Simulator:
                 return answer, 0.0
             self._held.add(request.number)
         try:
-            answer = Answer(body=renew()) if renew is not None else service.answer(request, self.settings)
+            if known is not None and known.renew is not None:
+                answer = Answer(body=known.renew(), model=known.model, usage=known.usage)
+            else:
+                answer = service.answer(request, self.settings)
             answer.headers = [*service.headers(), *answer.headers]
             latency = self.latency
         except Refused as refused:
@@ -344,11 +352,19 @@ class Simulator:
         self.in_flight -= 1
         request.t_end = self.clock()
         self.counts[str(request.status)] += 1
+        self.books.add(request)
         if request.aborted_by_client:
             self.counts["aborted"] += 1
         if request.number in self._held:
             self._held.discard(request.number)
             self.limiter.release(request.key)
+
+    def served(self, by: str = "model") -> dict[str, Served]:
+        """Requests and tokens that were served, by ``model`` or by name of ``key``, all since the start.
+
+        Of an answer that did not go out whole it counts the prompt, and the tokens produced until it ended.
+        """
+        return self.books.totals(by)
 
     # --- keys ---------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .books import Served
 from .faults import Fault
 from .server import Simulator
 from .wire import Request
@@ -110,6 +111,10 @@ class SimulatorThread:
     @property
     def in_flight(self) -> int:
         return self._call(lambda: self._simulator.in_flight)
+
+    def served(self, by: str = "model") -> dict[str, Served]:
+        """The simulator's own account (a copy); see :meth:`Simulator.served`."""
+        return self._call(lambda: self._simulator.served(by))
 
     def key_name(self, value: str) -> str:
         return self._call(lambda: self._simulator.key_name(value))

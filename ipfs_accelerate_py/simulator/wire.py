@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .limits import Refusal
+
+if TYPE_CHECKING:
+    from .books import Books
 
 __all__ = [
     "Answer",
@@ -55,6 +58,10 @@ class Request:
         status: HTTP status answered, 0 where none was.
         aborted_by_client: the client went away before the answer's end.
         streamed_chunks: events of a stream that were produced, the terminator not counted.
+        streamed_tokens: tokens of the answer in them.
+        at: seconds since 1970 when it came in.
+        model, usage: of an answer that has usage: the model asked for, and the counts as the answer reports them.
+        complete: the answer went out to its end.
     """
 
     number: int
@@ -72,6 +79,11 @@ class Request:
     status: int = 0
     aborted_by_client: bool = False
     streamed_chunks: int = 0
+    streamed_tokens: int = 0
+    at: float = 0.0
+    model: str = ""
+    usage: dict[str, Any] | None = None
+    complete: bool = False
 
 
 class Event(NamedTuple):
@@ -126,7 +138,8 @@ class Answer:
     ``body`` may be an iterator of pieces, which are sent with chunked framing unless ``length`` says how many bytes
     they are, or claim to be.
     ``encode`` turns an event into the bytes of the format's own framing (SSE, JSON lines). ``renew`` makes the body
-    once more, for another request with the same path and body: the same answer under a new id.
+    once more, for another request with the same path and body: the same answer under a new id. ``model`` and ``usage``
+    are what the provider counts the answer by.
     """
 
     status: int = 200
@@ -137,6 +150,8 @@ class Answer:
     content_type: str = "application/json"
     encode: Callable[[Event], bytes] | None = None
     renew: Callable[[], bytes] | None = None
+    model: str = ""
+    usage: dict[str, Any] | None = None
 
 
 class Problem(NamedTuple):
@@ -167,6 +182,7 @@ class Settings:
         seed: changes every generated text and vector.
         reply: the text to answer with instead of generated text, or a function from the decoded request body to it.
         dimensions: length of embedding vectors, where the request does not say.
+        books: the provider's account of what it has served.
     """
 
     models: tuple[str, ...] | None = None
@@ -174,6 +190,7 @@ class Settings:
     seed: int = 0
     reply: str | Callable[[Any], str] | None = None
     dimensions: int = 1536
+    books: Books | None = None
 
 
 class Service(Protocol):

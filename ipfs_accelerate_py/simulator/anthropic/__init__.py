@@ -1,4 +1,4 @@
-"""Anthropic's wire format: messages, counts of tokens and models.
+"""Anthropic's wire format: messages, batches of them, counts of tokens and models.
 
 Source: Anthropic's API reference and guides, and the errors its service is seen to send.
 """
@@ -16,13 +16,15 @@ import msgspec
 from ipfs_accelerate_py.simulator.limits import Refusal, retry_headers
 from ipfs_accelerate_py.simulator.wire import Answer, Event, Problem, Refused, Request, Settings
 
-from . import messages
+from . import messages, organization
+from .batches import Batches
 from .checks import refuse
 
 __all__ = ["Anthropic"]
 
 _encode = msgspec.json.Encoder().encode
 _numbers = itertools.count(1)
+_BATCHES: Final = "/v1/messages/batches"
 #: The models listed where none were configured.
 _MODELS: Final = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-4-5", "claude-sonnet-4-5")
 _RELEASED: Final = "2026-01-01T00:00:00Z"
@@ -56,6 +58,10 @@ class Anthropic:
 
     def __init__(self) -> None:
         self._cache: set[bytes] = set()
+        self._batches = Batches(
+            lambda request, settings: messages.answer(request, settings, self._cache),
+            lambda problem: _error(problem)[1],
+        )
 
     def credential(self, headers: dict[str, str]) -> str | None:
         given = headers.get("x-api-key")
@@ -72,6 +78,11 @@ class Anthropic:
             if path.endswith("count_tokens"):
                 return messages.count(request, settings)
             return messages.answer(request, settings, self._cache)
+        if path == _BATCHES or path.startswith(_BATCHES + "/"):
+            rest = [part for part in path[len(_BATCHES) :].split("/") if part]
+            found = self._batches.answer(request, rest, settings, f"http://{request.headers.get('host', '')}")
+            if found is not None:
+                return found
         names = _MODELS if settings.models is None else settings.models
         if path == "/v1/models":
             return Answer(body=_encode(_page(names, request.query)))
@@ -80,6 +91,10 @@ class Anthropic:
             if settings.models is not None and name not in names:
                 refuse(f"model: {name}", 404, "not_found_error")
             return Answer(body=_encode(_model(name)))
+        if path.startswith(organization.PREFIX) and request.method == "GET":
+            page = organization.answer(request, settings)
+            if page is not None:
+                return page
         return refuse("Not Found", 404, "not_found_error")
 
     def headers(self) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from .fields import COUNTED, FIELDS
 
 __all__ = ["answer", "count", "prompt_tokens"]
 
+#: Claude 4.6, and what came after it.
+_BEGINS_ITSELF: Final = re.compile(r"claude-(?:[a-z]+-(?:4-(?:[6-9]|[1-9]\d)(?!\d)|[5-9]|[1-9]\d(?!\d)))")
 _encode = msgspec.json.Encoder().encode
 _numbers = itertools.count(1)
 #: Anthropic's own magic words, by which its service lets clients try these two (their digits are left out here).
@@ -51,6 +54,7 @@ def answer(request: Request, settings: Settings, cache: set[bytes]) -> Answer:
     messages = field("", body, "messages", check_messages)
     only("", body, FIELDS)
     thinks = _thinks(body, model, most)
+    _check_beginning(messages, model, thinks)
     asked = last_text(messages)
     source = _encode([body.get("system"), messages])
     stop = tuple(body.get("stop_sequences") or ())
@@ -66,8 +70,22 @@ def answer(request: Request, settings: Settings, cache: set[bytes]) -> Answer:
     made.hidden = _REDACT in (asked or "")
     made.stopped = _first(whole, stop)
     if body.get("stream") is True:
-        return Answer(content_type="text/event-stream; charset=utf-8", events=made.events())
-    return Answer(body=_encode(made.whole()))
+        events, used = made.events(), made.usage()
+        return Answer(content_type="text/event-stream; charset=utf-8", events=events, model=model, usage=used)
+    return Answer(body=_encode(made.whole()), model=model, usage=made.usage())
+
+
+def _check_beginning(messages: list[dict[str, Any]], model: str, thinks: bool) -> None:
+    """A last message of the assistant's is the beginning of its answer, which not every model takes from others."""
+    last = messages[-1]
+    if last["role"] != "assistant":
+        return
+    if thinks or _BEGINS_ITSELF.search(model):
+        refuse("messages: this model begins its answers itself, so the last message must be the user's")
+    content = last["content"]
+    text = content if isinstance(content, str) else (content[-1].get("text", "") if content else "")
+    if text != text.rstrip():
+        refuse("messages: the assistant's last message must not end in white space")
 
 
 def _thinks(body: dict[str, Any], model: str, most: int) -> bool:
@@ -205,7 +223,7 @@ class _Message:
             "output_tokens": made,
         }
 
-    def _final_usage(self) -> dict[str, Any]:
+    def usage(self) -> dict[str, Any]:
         thought = {"thinking_tokens": len(self._said.reasoning)}
         return {**self._usage(self._said.count), "output_tokens_details": thought}
 
@@ -217,7 +235,7 @@ class _Message:
     def whole(self) -> dict[str, Any]:
         content = [block for block, _ in self._blocks()]
         more = {"cache_creation": {"ephemeral_5m_input_tokens": self._written, "ephemeral_1h_input_tokens": 0}}
-        used = {**self._final_usage(), **more, "service_tier": "standard"}
+        used = {**self.usage(), **more, "service_tier": "standard"}
         return {**self._head(), "content": content, **self._end(), "usage": used}
 
     def events(self) -> Iterator[StreamItem]:
@@ -227,7 +245,7 @@ class _Message:
         yield _event("ping")
         for index, (block, pieces) in enumerate(self._blocks()):
             yield from _block_events(index, block, pieces)
-        yield _event("message_delta", delta=self._end(), usage=self._final_usage())
+        yield _event("message_delta", delta=self._end(), usage=self.usage())
         yield _event("message_stop")._replace(last=True)
 
 

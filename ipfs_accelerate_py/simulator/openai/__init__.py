@@ -1,4 +1,4 @@
-"""OpenAI's wire format: text, vectors, images, sound, verdicts; and what servers of one's own add to it.
+"""OpenAI's wire format: text, vectors, images, sound, verdicts, batches; and what servers of one's own add to it.
 
 Source: OpenAI's OpenAPI description, and the errors its service is seen to send. Rankings, labels and counts of tokens
 are those of vLLM (docs.vllm.ai) and llama.cpp (tools/server/README.md), at the paths where these have them.
@@ -15,7 +15,8 @@ import msgspec
 from ipfs_accelerate_py.simulator.limits import Refusal, retry_headers
 from ipfs_accelerate_py.simulator.wire import Answer, Event, Problem, Refused, Request, Settings
 
-from . import audio, chat, completions, embeddings, images, judging, responses
+from . import audio, chat, completions, embeddings, images, judging, organization, responses
+from .batches import Batches
 from .common import FINGERPRINT
 
 __all__ = ["OpenAI"]
@@ -62,6 +63,9 @@ class OpenAI:
     name = "openai"
     base_path = "/v1"
 
+    def __init__(self) -> None:
+        self._batches = Batches(lambda name, request, settings: _POST[name](request, settings), _error)
+
     def credential(self, headers: dict[str, str]) -> str | None:
         given = headers.get("authorization")
         if given is not None:
@@ -85,11 +89,19 @@ class OpenAI:
             if request.method != "POST":
                 raise _not_allowed(request)
             return answer(request, settings)
+        if request.path.startswith(organization.PREFIX) and request.method == "GET":
+            page = organization.answer(request, settings)
+            if page is not None:
+                return page
         if request.path.startswith(images.PICTURES) and request.method in ("GET", "HEAD"):
             picture = images.picture(request.path[len(images.PICTURES) :])
             if picture is not None:
                 return picture
         for prefix in _PREFIXES:
+            if request.path.startswith((prefix + "files", prefix + "batches")):
+                found = self._batches.answer(request, request.path[len(prefix) :], settings)
+                if found is not None:
+                    return found
             if request.path.startswith(prefix + "models/"):
                 return self._model(request, request.path[len(prefix) + 7 :], settings)
         raise Refused(Problem(404, f"Invalid URL ({request.method} {request.path})", "invalid_request_error"))

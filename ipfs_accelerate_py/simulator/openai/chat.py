@@ -118,7 +118,8 @@ def answer(request: Request, settings: Settings) -> Answer:
     ]
     used = usage(prompt_tokens(body), said)
     if stream:
-        return Answer(content_type="text/event-stream; charset=utf-8", events=_events(body, model, said, used))
+        events = _events(body, model, said, used)
+        return Answer(content_type="text/event-stream; charset=utf-8", events=events, model=model, usage=used)
     made = {
         "model": model,
         "choices": [_choice(body, index, one) for index, one in enumerate(said)],
@@ -133,7 +134,8 @@ def answer(request: Request, settings: Settings) -> Answer:
         return b'{"id":"%b","object":"chat.completion","created":%d,%b' % (name, created(), rest)
 
     # Calls have ids too, which must not come twice, and a function may reply differently the next time.
-    return Answer(body=renew(), renew=None if tools or callable(settings.reply) else renew)
+    again = None if tools or callable(settings.reply) else renew
+    return Answer(body=renew(), renew=again, model=model, usage=used)
 
 
 def _check_messages(messages: list[Any]) -> None:

@@ -95,7 +95,7 @@ def answer(request: Request, settings: Settings) -> Answer:
     used = usage(_tokens(prompts), said)
     if stream:
         events = _events(body, model, said, echoes, used)
-        return Answer(content_type="text/event-stream; charset=utf-8", events=events)
+        return Answer(content_type="text/event-stream; charset=utf-8", events=events, model=model, usage=used)
     made = {
         "id": new_id("cmpl-"),
         "object": "text_completion",
@@ -113,7 +113,7 @@ def answer(request: Request, settings: Settings) -> Answer:
         "usage": used,
         "system_fingerprint": FINGERPRINT,
     }
-    return Answer(body=_encode(made))
+    return Answer(body=_encode(made), model=model, usage=used)
 
 
 def _logprobs(body: dict[str, Any], tokens: Any, offset: int) -> dict[str, Any] | None:

@@ -91,13 +91,14 @@ def answer(request: Request, settings: Settings) -> Answer:
             embedding = numbers.tolist()
         data.append({"object": "embedding", "index": index, "embedding": embedding})
     tokens = cost(body)
+    used = {"prompt_tokens": tokens, "total_tokens": tokens}
     made = {
         "object": "list",
         "data": data,
         "model": model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "usage": used,
         # No field of OpenAI's embeddings; unknown fields are allowed, and every answer here says who made it.
         "system_fingerprint": "fp_simulator",
     }
     encoded = _encode(made)
-    return Answer(body=encoded, renew=lambda: encoded)
+    return Answer(body=encoded, renew=lambda: encoded, model=model, usage=used)

@@ -80,7 +80,7 @@ def _made(request: Request, settings: Settings, body: dict[str, Any], given: int
             "total_tokens": sum(used.values()),
             "input_tokens_details": {"text_tokens": texts, "image_tokens": images},
         }
-    return Answer(body=_encode(made))
+    return Answer(body=_encode(made), model=model, usage=made.get("usage"))
 
 
 def _size(size: str) -> tuple[int, int]:

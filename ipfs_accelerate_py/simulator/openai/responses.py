@@ -85,8 +85,9 @@ def answer(request: Request, settings: Settings) -> Answer:
     )
     made = _Response(body, model, said)
     if body.get("stream") is True:
-        return Answer(content_type="text/event-stream; charset=utf-8", events=made.events())
-    return Answer(body=_encode(made.whole(made.output(), done=True)))
+        events = made.events()
+        return Answer(content_type="text/event-stream; charset=utf-8", events=events, model=model, usage=made.usage())
+    return Answer(body=_encode(made.whole(made.output(), done=True)), model=model, usage=made.usage())
 
 
 def _asked(given: str | list[Any]) -> str | None:
@@ -128,17 +129,19 @@ class _Response:
         self._created = created()
         self._number = -1
 
-    def whole(self, output: list[dict[str, Any]], *, done: bool) -> dict[str, Any]:
-        body, said = self._body, self._said
-        status = "in_progress" if not done else "incomplete" if said.cut else "completed"
-        prompt = prompt_tokens(body)
-        used = {
+    def usage(self) -> dict[str, Any]:
+        prompt, said = prompt_tokens(self._body), self._said
+        return {
             "input_tokens": prompt,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": said.count,
             "output_tokens_details": {"reasoning_tokens": len(said.reasoning)},
             "total_tokens": prompt + said.count,
         }
+
+    def whole(self, output: list[dict[str, Any]], *, done: bool) -> dict[str, Any]:
+        body, said = self._body, self._said
+        status = "in_progress" if not done else "incomplete" if said.cut else "completed"
         whole = {
             "id": self._id,
             "object": "response",
@@ -165,7 +168,7 @@ class _Response:
             "system_fingerprint": FINGERPRINT,
         }
         if done:
-            whole["usage"] = used
+            whole["usage"] = self.usage()
         return whole
 
     def output(self) -> list[dict[str, Any]]:
