@@ -6,8 +6,6 @@ Requests find their handler in a dictionary, with no layer in between.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -18,11 +16,16 @@ from ipfs_accelerate_py._version import __version__
 from ipfs_accelerate_py.dialects.serving import Ingress, bad_request
 from ipfs_accelerate_py.errors import AccelerateError
 from ipfs_accelerate_py.gateway import routes
+from ipfs_accelerate_py.gateway.admin import ADMIN, Admin
 from ipfs_accelerate_py.gateway.config import GatewayConfig
+from ipfs_accelerate_py.gateway.enabling import switch_off, switch_on
+from ipfs_accelerate_py.gateway.front import GatewayFront
 from ipfs_accelerate_py.gateway.incoming import CLIENT_LEFT, ClientLeft, Incoming, Receive, Scope, Send
-from ipfs_accelerate_py.gateway.inference import Inference
+from ipfs_accelerate_py.gateway.inference import Inference, not_allowed
 from ipfs_accelerate_py.gateway.ingresses import ingress
-from ipfs_accelerate_py.gateway.metrics import GatewayMetrics, MetricsPage
+from ipfs_accelerate_py.gateway.keyring import Keyring
+from ipfs_accelerate_py.gateway.metrics import GatewayMetrics
+from ipfs_accelerate_py.gateway.metrics_page import MetricsPage
 from ipfs_accelerate_py.gateway.stopping import internal_error, stopping
 from ipfs_accelerate_py.gateway.table import ModelTable
 
@@ -36,9 +39,6 @@ _Route = tuple[Handler, str, bool, Ingress]
 
 #: The version of Ollama whose API ``/api/...`` is.
 OLLAMA_VERSION = "0.12.6"
-_BEARER = "Authorization: Bearer <key>"
-#: Where a vendor's own client puts a key.
-_KEY_HEADERS = {"anthropic": "x-api-key: <key>", "gemini": "x-goog-api-key: <key>"}
 #: The route that metrics show for paths that are none.
 _OTHER = "(other)"
 #: Lists of models, and what comes before the name of one.
@@ -55,17 +55,20 @@ class GatewayApp:
         self.metrics = GatewayMetrics()
         #: Set when the gateway is about to stop: ``/health`` says so.
         self.draining = False
-        self._page = MetricsPage(self.metrics, self.table.backends, lambda: self.draining)
-        # Digests are compared, so that the comparison's time does not tell a key's length either.
-        self._keys = [_digest(key.secret.reveal().encode()) for key in config.api_keys]
-        self._guarded = bool(self._keys)
+        #: What all calls pass; ``front.enable_cache(...)`` and its like work on it.
+        self.front = GatewayFront(self.table, self.metrics.observe)
+        self._page = MetricsPage(self.metrics, self.front, lambda: self.draining)
+        self.keyring = Keyring(config.api_keys, config.keys)
+        self._guarded = bool(self.keyring)
+        self._admin = Admin(self)
+        self._on = False
         self._preloading: asyncio.Task[None] | None = None
-        self._inference = Inference(self.table, self.metrics, config.max_body_bytes)
+        self._inference = Inference(self.table, self.front, self.metrics, config.max_body_bytes)
         openai = ingress("openai")
         #: By path; filled as they are asked for, so that nobody waits for the formats that nobody speaks.
         self._posts: dict[str, _Route] = {}
         self._gets: dict[str, _Route] = {
-            "/metrics": (self._metrics, "/metrics", self._guarded, openai),
+            "/metrics": (self._metrics, "/metrics", False, openai),
             "/health": (self._health, "/health", False, openai),
             "/api/version": (self._version, "/api/version", False, openai),
         }
@@ -81,7 +84,7 @@ class GatewayApp:
         metrics.in_flight += 1
         try:
             if guarded:
-                self._authorize(incoming.headers, form)
+                incoming.holder = self.keyring.holder(incoming.headers, form)
             await handler(incoming)
         except AccelerateError as error:
             await incoming.refuse(error)
@@ -101,29 +104,24 @@ class GatewayApp:
             status = CLIENT_LEFT if incoming.left else incoming.status
             metrics.done(route, incoming.model, status, time.monotonic() - incoming.began)
 
+    async def switch_on(self) -> None:
+        """Switch on what the configuration says (caches, limits, ledger, ...); once is enough.
+
+        Raises `ConfigurationError` (`MissingExtra`) where that cannot be had.
+        """
+        if not self._on:
+            self._on = True
+            await switch_on(self.front, self.config)
+
     async def aclose(self) -> None:
-        """Close every backend."""
+        """Switch everything off again, and close every backend."""
         if self._preloading is not None:
             self._preloading.cancel()
             await asyncio.gather(self._preloading, return_exceptions=True)
+        if self._on:
+            self._on = False
+            await switch_off(self.front)
         await self.table.aclose()
-
-    def _authorize(self, headers: dict[bytes, bytes], form: Ingress) -> None:
-        """Before anything of the body is read. All keys are looked at, whichever fits.
-
-        Each vendor's client has a header of its own for it; the key in a URL, where logs would keep it, is not taken.
-        """
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not token:
-            token = headers.get(b"x-api-key") or headers.get(b"x-goog-api-key") or headers.get(b"api-key") or b""
-        given = _digest(token.strip())
-        fits = False
-        for key in self._keys:
-            fits |= hmac.compare_digest(given, key)
-        if not fits:
-            text = "Incorrect API key provided." if token else "You did not provide an API key."
-            text += f" This gateway wants its key in the header '{_KEY_HEADERS.get(form.name, _BEARER)}'."
-            raise bad_request(text, "invalid_api_key", None, 401)
 
     # --- routes --------------------------------------------------------------------------------------------------
 
@@ -137,6 +135,8 @@ class GatewayApp:
 
     def _find(self, scope: Scope) -> _Route:
         method, path = scope["method"], scope["path"]
+        if path.startswith(ADMIN) and self._admin.open:
+            return self._admin, ADMIN + "*", False, ingress("openai")
         if method == "POST":
             asked = routes.find(path, scope["query_string"])
             if asked is not None:
@@ -183,15 +183,29 @@ class GatewayApp:
         await incoming.answer(200, msgspec.json.encode({"version": OLLAMA_VERSION}))
 
     async def _metrics(self, incoming: Incoming) -> None:
+        # It names models, tenants and what they spend: that is for whoever runs this, and for no tenant.
+        headers = incoming.headers
+        if not self._guarded or self._admin.fits(headers):
+            allowed = True
+        else:
+            allowed = self.keyring.holder(headers, incoming.ingress).operator
+        if not allowed:
+            raise bad_request("This API key may not see the gateway's metrics.", "not_allowed", None, 403)
         await incoming.answer(200, self._page.text(), (b"content-type", self._page.content_type))
 
     async def _models(self, incoming: Incoming) -> None:
-        await incoming.answer(200, incoming.ingress.models(await self.table.models()))
+        shown = [model for model in await self.table.models() if incoming.holder.may_ask(model.id)]
+        await incoming.answer(200, incoming.ingress.models(shown))
 
     async def _model(self, incoming: Incoming) -> None:
         path = incoming.scope["path"]
         prefix = next(each for each in _ONE_MODEL if path.startswith(each))
-        await incoming.answer(200, incoming.ingress.model(await self.table.model(path.removeprefix(prefix))))
+        await self._one(incoming, path.removeprefix(prefix))
+
+    async def _one(self, incoming: Incoming, name: str) -> None:
+        if not incoming.holder.may_ask(name):
+            raise not_allowed(name)
+        await incoming.answer(200, incoming.ingress.model(await self.table.model(name)))
 
     async def _show(self, incoming: Incoming) -> None:
         """Ollama's way to ask for one model: by a body."""
@@ -203,7 +217,7 @@ class GatewayApp:
         name = asked.get("model") or asked.get("name") if isinstance(asked, dict) else None
         if not isinstance(name, str):
             raise bad_request("The body must be a JSON object with the name of a 'model'.", "invalid_type", "model")
-        await incoming.answer(200, incoming.ingress.model(await self.table.model(name)))
+        await self._one(incoming, name)
 
     # --- lifespan ------------------------------------------------------------------------------------------------
 
@@ -215,6 +229,11 @@ class GatewayApp:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.draining = False
+                try:
+                    await self.switch_on()
+                except AccelerateError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 self.table.warm_up()
                 if preload := self.table.preloaded:
                     self._preloading = asyncio.create_task(self.table.preload(preload))
@@ -233,7 +252,3 @@ def _methods(path: str) -> str:
     readable = path in _LISTS or path in ("/metrics", "/health", "/api/version")
     one = any(path.startswith(prefix) and len(path) > len(prefix) for prefix in _ONE_MODEL)
     return "GET, HEAD" if readable or one else ""
-
-
-def _digest(value: bytes) -> bytes:
-    return hashlib.sha256(value).digest()

@@ -26,13 +26,15 @@ def banner(app: GatewayApp, host: str, port: int) -> Iterator[str]:
     address = f"http://{_reachable(host)}:{port}"
     yield f"ipfs-accelerate gateway {__version__} on {address}/v1"
     yield from _served(table)
-    if app.config.api_keys:
-        yield f"  key: clients must send one of: {', '.join(key.name for key in app.config.api_keys)}"
+    if app.keyring:
+        yield f"  key: clients must send one of: {_list(app.keyring.names())}"
     elif not _is_loopback(host):
         yield (
             f"  WARNING: it listens on {host} without a key, so whoever reaches this machine can use it at your "
             f"expense; set {VARIABLE_PREFIX}API_KEY, or api_key under 'gateway'"
         )
+    if app.config.features:
+        yield f"  switched on: {', '.join(name.replace('_', ' ') for name in sorted(app.config.features))}"
     yield from (f"  warning: {warning}" for warning in app.config.warnings)
     variable = _key_variable(app)
     hint = f" (with the gateway's key in ${variable})" if variable and variable not in os.environ else ""
@@ -64,8 +66,10 @@ def _list(names: list[str]) -> str:
 
 def _key_variable(app: GatewayApp) -> str | None:
     """The variable that holds a key, for the shell to fill in: the key itself is not printed."""
-    if not app.config.api_keys:
+    if not app.keyring:
         return None
+    if not app.config.api_keys:
+        return "KEY"  # one of the virtual ones
     name = app.config.api_keys[0].name
     return name if name.isidentifier() and name.isupper() else VARIABLE_PREFIX + "API_KEY"
 

@@ -12,6 +12,7 @@ from typing import Any
 from ipfs_accelerate_py.dialects.serving import ErrorAnswer, Ingress, bad_request
 from ipfs_accelerate_py.errors import AccelerateError, InvalidRequest
 from ipfs_accelerate_py.gateway.http1 import DISCONNECT
+from ipfs_accelerate_py.gateway.keyring import ANYBODY
 from ipfs_accelerate_py.types import new_request_id
 
 __all__ = ["CLIENT_LEFT", "ClientLeft", "Incoming", "Receive", "Scope", "Send", "retry_after_headers"]
@@ -41,6 +42,7 @@ class Incoming:
     Attributes:
         ingress: the wire format in which it is answered.
         headers: by lower-case name; of several with one name, the last.
+        holder: whose key it showed.
         request_id: the client's own where that is sane, else a new one; every answer carries it.
         model: what metrics call the model, once it is known.
         status: what was answered.
@@ -49,7 +51,7 @@ class Incoming:
     """
 
     __slots__ = (
-        "_receive", "_watcher", "began", "headers", "ingress", "left", "model", "request_id", "scope", "send",
+        "_receive", "_watcher", "began", "headers", "holder", "ingress", "left", "model", "request_id", "scope", "send",
         "started", "status",
     )  # fmt: skip
 
@@ -61,6 +63,7 @@ class Incoming:
         sane = given is not None and _REQUEST_ID.fullmatch(given) is not None
         self.request_id = given.decode("ascii") if sane and given is not None else new_request_id()
         self.send = send
+        self.holder = ANYBODY
         self.began = time.monotonic()
         self.model = ""
         self.status = 500
@@ -180,7 +183,7 @@ class Incoming:
         extra: list[tuple[bytes, bytes]] = []
         if answer.retry_after is not None:
             extra += retry_after_headers(answer.retry_after)
-        if answer.final:
+        if answer.final or answer.status == 508:
             extra.append((b"x-should-retry", b"false"))
         if answer.code == "invalid_api_key":
             extra.append((b"www-authenticate", b"Bearer"))

@@ -6,36 +6,35 @@ forwarded; so are the answer's bytes. Nothing is sent to anybody before the requ
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 
 from ipfs_accelerate_py.dialects.serving import Ingress, ServedRequest, StreamWriter, bad_request, placed
-from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError
+from ipfs_accelerate_py.errors import AccelerateError, BudgetExceeded, InvalidRequest, LimitExceeded
+from ipfs_accelerate_py.gateway.call_headers import NAMES, read_headers, told
+from ipfs_accelerate_py.gateway.front import GatewayFront
 from ipfs_accelerate_py.gateway.incoming import Incoming
 from ipfs_accelerate_py.gateway.metrics import GatewayMetrics
 from ipfs_accelerate_py.gateway.routes import Asked
-from ipfs_accelerate_py.gateway.stopping import internal_error, stopping
-from ipfs_accelerate_py.gateway.table import ModelTable, Target
+from ipfs_accelerate_py.gateway.streaming import own_time, write_stream
+from ipfs_accelerate_py.gateway.table import ModelTable
+from ipfs_accelerate_py.gateway.targets import AnyTarget
+from ipfs_accelerate_py.gateway.variants import RequestVariants
 from ipfs_accelerate_py.stream import Stream
-from ipfs_accelerate_py.types import Call, Operation, Priority
+from ipfs_accelerate_py.types import Call, Operation
 
-__all__ = ["Inference"]
+__all__ = ["Inference", "not_allowed"]
 
-logger = logging.getLogger(__name__)
-
-#: Allowed before a stream's first event, and unknown to most clients.
-_BOM = b"\xef\xbb\xbf"
-_NO_CACHE = (b"cache-control", b"no-cache")
-#: Headers that say how a forwarded body is to be read.
-_FORWARDED = {"anthropic": (b"anthropic-beta",), "openai": (b"openai-beta",)}
+#: Answers that come from a cache, or could have.
+_CACHES = frozenset(("exact_cache", "semantic_cache", "single_flight"))
 
 
 class Inference:
     """Answers what a route asks."""
 
-    def __init__(self, table: ModelTable, metrics: GatewayMetrics, max_body: int) -> None:
+    def __init__(self, table: ModelTable, front: GatewayFront, metrics: GatewayMetrics, max_body: int) -> None:
         self._table = table
+        self._send = front.send
+        self._policies = front.front
         self._metrics = metrics
         self._max_body = max_body
 
@@ -43,39 +42,68 @@ class Inference:
         """Answer. What goes wrong before the answer has begun is raised."""
         form = asked.operation is Operation.TRANSCRIBE
         body = await incoming.body(self._max_body, form=form)
+        received = time.monotonic()
         incoming.watch()
         kind = incoming.headers[b"content-type"].decode("latin-1") if form else "application/json"
         request = ingress.decode(asked.operation, body, kind, asked.path, stream=asked.stream)
+        if not incoming.holder.may_ask(request.model):
+            raise not_allowed(request.model)
         target = self._table.find(request.model) or await self._table.discover(request.model)
         incoming.model = target.label
-        call = self._call(incoming, request, target, ingress)
+        variants = RequestVariants(request, ingress, asked, body, incoming.headers)
+        call = self._call(incoming, request, target, variants)
         writer: StreamWriter | None = None
         if request.stream and call.passthrough is None:
+            # Made now, so that what cannot be written is refused before anything is sent.
             writer = ingress.writer(request, target.name, call.request_id, int(time.time()))
         try:
-            reply = await target.backend(call)
+            reply = await self._send(call)
         except AccelerateError as error:
+            if target.alias:
+                self._moved(call)
+            if isinstance(error, LimitExceeded | BudgetExceeded):
+                self._metrics.over_limit(error)
             if places := getattr(request, "places", ()):
                 placed(error, places)
             raise
-        extra = []
-        if ignored := (*getattr(request, "ignored", ()), *reply.ignored):
+        if target.alias:
+            self._moved(call)
+        extra: list[tuple[bytes, bytes]] = []
+        caching = bool(self._policies.makers) and not _CACHES.isdisjoint(self._policies.makers)
+        if caching or target.alias or call.attempts or reply.cost is not None:
+            extra = told(call, reply, caching=caching, alias=target.alias)
+        if (ignored := getattr(request, "ignored", ())) or reply.ignored:
+            ignored = (*ignored, *reply.ignored)
             extra.append((b"x-ignored-parameters", ", ".join(ignored).encode("latin-1", "replace")))
+        # An alias is a name of ours; its answer says who gave it.
+        model = (reply.model or reply.target_model or target.name) if target.alias else target.name
         if reply.stream is not None:
-            await self._stream(incoming, asked, ingress, reply.stream, writer, extra)
-        elif call.passthrough is not None:
-            await incoming.answer(200, reply.body)
+            if reply.verbatim:
+                writer = None
+            elif writer is None or target.alias:
+                writer = self._writer(ingress, request, model, call, reply.stream, follows=target.alias)
+            await write_stream(incoming, asked, ingress, call, reply, writer, extra, self._metrics, received)
+            return
+        if reply.verbatim:
+            await incoming.answer(200, reply.body, extra=extra)
         else:
-            answer = ingress.encode(request, reply, target.name, int(time.time()))
+            answer = ingress.encode(request, reply, model, int(time.time()))
             await incoming.answer(200, answer.body, (b"content-type", answer.content_type.encode()), extra)
+        own_time(self._metrics, asked, call, reply, received)
 
-    def _call(self, incoming: Incoming, request: ServedRequest, target: Target, ingress: Ingress) -> Call:
-        timeout = target.backend.settings.total_timeout
-        passed = None
-        # A service that speaks the format may yet have no Responses API; then that is asked for as a chat.
-        if target.dialect == ingress.name and target.operations is not None and request.operation in target.operations:
-            passed = request.passthrough(target.model, stream_usage=target.stream_usage)
-        asked = request.request(target.model) if passed is None else request.summary(target.model)
+    def _moved(self, call: Call) -> None:
+        """Count a call that one target was not enough for."""
+        if len(call.asked) > 1:
+            self._metrics.fell_back(call.alias, (call.attempts and call.attempts[-1].error) or "unavailable")
+
+    def _call(self, incoming: Incoming, request: ServedRequest, target: AnyTarget, variants: RequestVariants) -> Call:
+        timeout = target.total_timeout
+        if target.alias:
+            if target.rescues:
+                variants.rescue()
+            asked, passed = variants.whole(target.name)
+        else:
+            asked, passed = variants(target.dialect, target.operations, target.model, target.stream_usage)
         call = Call(
             # Of the translation: an answer of the Responses API may be asked for as a chat.
             operation=asked.operation,
@@ -84,93 +112,33 @@ class Inference:
             stream=request.stream,
             deadline=None if timeout is None else time.monotonic() + timeout,
             passthrough=passed,
+            variants=variants,
+            route=target.route,
+            alias=target.name,
         )
-        if passed is not None:
-            for name in _FORWARDED.get(ingress.name, ()):
-                value = incoming.headers.get(name)
-                if value is not None:
-                    call.headers = {**(call.headers or {}), name.decode(): value.decode("latin-1")}
-        priority = incoming.headers.get(b"x-priority")
-        if priority is not None:
-            call.priority = _priority(priority)
+        if target.backend is not None and target.backend.settings.first_content_timeout is not None:
+            # It is the limit after which another target is asked, and here is none: the answer is waited for.
+            call.limits = {"first_content_timeout": None}
+        if not NAMES.isdisjoint(incoming.headers):
+            read_headers(incoming.headers, call, hops=0 if target.alias else 1)
+        incoming.holder.sign(call)
         return call
 
-    async def _stream(
-        self,
-        incoming: Incoming,
-        asked: Asked,
-        ingress: Ingress,
-        stream: Stream,
-        writer: StreamWriter | None,
-        extra: list[tuple[bytes, bytes]],
-    ) -> None:
-        """Write a stream; its first content is here. From now on errors are told in band, without the terminator."""
-        metrics = self._metrics
-        send = incoming.send
-        metrics.streams += 1
-        metrics.first_content(asked.route, incoming.model, time.monotonic() - incoming.began)
-        last = b""
+    @staticmethod
+    def _writer(
+        ingress: Ingress, request: ServedRequest, model: str, call: Call, stream: Stream, *, follows: bool
+    ) -> StreamWriter:
         try:
-            incoming.status = 200
-            incoming.started = True
-            kind = getattr(writer, "content_type", None) or ingress.stream_type
-            headers = [
-                (b"content-type", kind.encode()),
-                _NO_CACHE,
-                *incoming.identity(),
-                *extra,
-            ]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            try:
-                batch = await stream.next_batch()
-                if writer is None and batch:
-                    batch[0] = batch[0].removeprefix(_BOM)
-                while batch:
-                    # One write for all that the upstream's last read has brought.
-                    if writer is not None:
-                        data = writer.encode(batch)
-                    else:
-                        data = batch[0] if len(batch) == 1 else b"".join(batch)
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-                    batch = await stream.next_batch()
-                if writer is not None:
-                    last = writer.end()
-            except AccelerateError as error:
-                last = self._broken(incoming, ingress, writer, asked.operation, error)
-            except asyncio.CancelledError:
-                if incoming.left:
-                    raise
-                last = self._broken(incoming, ingress, writer, asked.operation, stopping())
-            except Exception:
-                logger.exception("a stream failed (request %s)", incoming.request_id)
-                failed = internal_error(incoming.request_id)
-                last = self._broken(incoming, ingress, writer, asked.operation, failed)
-            await send({"type": "http.response.body", "body": last})
-        finally:
+            writer = ingress.writer(request, stream.model or model, call.request_id, int(time.time()))
+        except BaseException:
             stream.abort()
-            metrics.streams -= 1
-
-    def _broken(
-        self,
-        incoming: Incoming,
-        ingress: Ingress,
-        writer: StreamWriter | None,
-        operation: Operation,
-        error: AccelerateError,
-    ) -> bytes:
-        self._metrics.stream_errors += 1
-        told = getattr(writer, "error_event", None)
-        if told is not None:
-            event: bytes = told(error)
-            return event
-        return ingress.error_event(error, operation, incoming.request_id)
+            raise
+        if follows and getattr(writer, "follows", None) is False:
+            writer.follows = True  # type: ignore[attr-defined]
+        return writer
 
 
-def _priority(value: bytes) -> Priority:
-    try:
-        text = value.decode("latin-1").strip()
-        return Priority.parse(int(text) if text.isdigit() else text)
-    except (ConfigurationError, ValueError):
-        raise bad_request(
-            "The header 'X-Priority' must be HIGH, NORMAL or LOW.", "invalid_value", "x-priority"
-        ) from None
+def not_allowed(name: str) -> InvalidRequest:
+    """403 for a model that the key's holder may not ask for."""
+    shown = name if len(name) <= 200 else name[:200] + "..."
+    return bad_request(f"This API key may not ask for the model '{shown}'.", "model_not_allowed", "model", 403)

@@ -1,34 +1,39 @@
-"""What a gateway counts, and Prometheus' text of it.
+"""What a gateway counts. On the way of a request there are plain additions and nothing else.
 
-On the way of a request there are plain additions and nothing else; names, labels and text are made when somebody asks.
-The names follow Prometheus' rules (https://prometheus.io/docs/practices/naming/): ``promtool check metrics`` has
-nothing to say. Labels come from this gateway's own tables, never unbounded from requests.
+Names, labels and text are made when somebody asks for them (``metrics_page``). Labels come from this gateway's own
+tables, never unbounded from requests.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_left
 
-from ipfs_accelerate_py._version import __version__
-from ipfs_accelerate_py.pipeline.usage import LATENCY_BUCKETS, Histogram
-from ipfs_accelerate_py.types import Priority
+from ipfs_accelerate_py.errors import BudgetExceeded, LimitExceeded
+from ipfs_accelerate_py.pipeline.usage import Histogram
+from ipfs_accelerate_py.records import CallRecord
 
-if TYPE_CHECKING:
-    from prometheus_client.core import CounterMetricFamily, Metric
-
-    from ipfs_accelerate_py.backends import Backend
-
-__all__ = ["NO_MODEL", "GatewayMetrics", "MetricsPage"]
+__all__ = ["NO_MODEL", "OVERHEAD_BUCKETS", "GatewayMetrics", "Overheads"]
 
 #: Label of requests that were refused before they were known to be for a model.
 NO_MODEL = ""
-OTHER_MODELS = "(other)"
+OTHER = "(other)"
 #: Models kept apart; ``backend/model`` names come from clients.
 MOST_MODELS = 512
+#: Upper bounds of the gateway's own time, in seconds.
+OVERHEAD_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 
-_PREFIX = "ipfs_accelerate_"
+
+class Overheads(Histogram):
+    """A histogram of shorter durations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = [0] * (len(OVERHEAD_BUCKETS) + 1)
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(OVERHEAD_BUCKETS, seconds)] += 1
+        self.count += 1
+        self.total += seconds
 
 
 class GatewayMetrics:
@@ -47,6 +52,21 @@ class GatewayMetrics:
         self.disconnects = 0
         #: Refused by the HTTP layer before there was a request, by status.
         self.refused: dict[int, int] = {}
+        #: By route: the gateway's own time, without that of the service and of the queue.
+        self.overheads: dict[str, Overheads] = {}
+        #: By alias and the kind of error: calls that went on to another target.
+        self.fallbacks: dict[tuple[str, str], int] = {}
+        #: By alias and outcome: streams that broke after their first content.
+        self.mid_streams: dict[tuple[str, str], int] = {}
+        #: By model: answers from an identical call in flight, and answers whose price nobody knows.
+        self.shared: dict[str, int] = {}
+        self.unpriced: dict[str, int] = {}
+        #: By model, tenant and key: US dollars.
+        self.costs: dict[tuple[str, str, str], float] = {}
+        #: By where the answer came from: US dollars that were not spent.
+        self.saved: dict[str, float] = {}
+        #: By whose limit it was, and what was limited.
+        self.limited: dict[tuple[str, str], int] = {}
         self._models: set[str] = set()
 
     def done(self, route: str, model: str, status: int, seconds: float) -> None:
@@ -69,6 +89,43 @@ class GatewayMetrics:
             histogram = self.first_contents[route, model] = Histogram()
         histogram.add(seconds)
 
+    def overhead(self, route: str, seconds: float) -> None:
+        """The gateway's own share of a request's time."""
+        histogram = self.overheads.get(route)
+        if histogram is None:
+            histogram = self.overheads[route] = Overheads()
+        histogram.add(max(0.0, seconds))
+
+    def fell_back(self, alias: str, reason: str) -> None:
+        """A call has gone on to another target."""
+        self.fallbacks[alias, reason] = self.fallbacks.get((alias, reason), 0) + 1
+
+    def broke(self, alias: str, outcome: str) -> None:
+        """A stream of an alias has broken after its first content, and was "continued" or has "failed"."""
+        self.mid_streams[alias, outcome] = self.mid_streams.get((alias, outcome), 0) + 1
+
+    def over_limit(self, error: LimitExceeded | BudgetExceeded) -> None:
+        """A call was refused for a limit or budget of ours."""
+        key = (error.scope, error.limit)
+        self.limited[key] = self.limited.get(key, 0) + 1
+
+    def observe(self, record: CallRecord) -> None:
+        """A call is over: what it cost, or what was saved."""
+        if record.outcome != "success":
+            return
+        model = self._bounded(record.alias)
+        if record.cache:
+            if record.cache == "shared":
+                self.shared[model] = self.shared.get(model, 0) + 1
+            self.saved[record.cache] = self.saved.get(record.cache, 0.0) + record.saved
+        elif record.cost is None:
+            self.unpriced[model] = self.unpriced.get(model, 0) + 1
+        else:
+            key = (model, record.tenant, record.caller)
+            if key not in self.costs and len(self.costs) >= MOST_MODELS:
+                key = (OTHER, OTHER, OTHER)
+            self.costs[key] = self.costs.get(key, 0.0) + record.cost.total
+
     def refuse(self, status: int) -> None:
         """The HTTP layer has refused what was no proper request."""
         self.refused[status] = self.refused.get(status, 0) + 1
@@ -77,179 +134,6 @@ class GatewayMetrics:
         if model in self._models:
             return model
         if len(self._models) >= MOST_MODELS:
-            return OTHER_MODELS
+            return OTHER
         self._models.add(model)
         return model
-
-
-class MetricsPage:
-    """Makes the page. Importing Prometheus' client is put off until the first time somebody asks."""
-
-    content_type = b"text/plain; version=0.0.4; charset=utf-8"
-
-    def __init__(self, metrics: GatewayMetrics, backends: Mapping[str, Backend], draining: Callable[[], bool]) -> None:
-        self._metrics = metrics
-        self._backends = backends
-        self._draining = draining
-        self._registry: Any = None
-
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-
-        if self._registry is None:
-            registry = self._registry = CollectorRegistry(auto_describe=False)
-            registry.register(self)
-            ProcessCollector(registry=registry)
-        return bytes(generate_latest(self._registry))
-
-    def collect(self) -> Iterator[Metric]:
-        """Prometheus' client calls this."""
-        yield from self._gateway()
-        yield from self._usage()
-        yield from self._pipelines()
-        yield from self._keys()
-
-    # --- the gateway ---------------------------------------------------------------------------------------------
-
-    def _gateway(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
-
-        metrics = self._metrics
-        build = InfoMetricFamily(_PREFIX + "build", "Version of the package that runs.")
-        build.add_metric((), {"version": __version__})
-        yield build
-        requests = _counter("gateway_requests", "Requests answered, by route, model and status.", "route model status")
-        for (route, model, status), count in metrics.requests.items():
-            requests.add_metric((route, model, str(status)), count)
-        yield requests
-        refused = _counter("gateway_refused_requests", "Refused as malformed, too large or too slow.", "status")
-        for status, count in metrics.refused.items():
-            refused.add_metric((str(status),), count)
-        yield refused
-        yield _histograms(
-            "gateway_request_duration_seconds",
-            "From a request's head to the end of its answer.",
-            metrics.durations,
-        )
-        yield _histograms(
-            "gateway_first_content_seconds", "Time from a request's head to a stream's start.", metrics.first_contents
-        )
-        for name, text, value in (
-            ("gateway_requests_in_flight", "Requests being answered.", metrics.in_flight),
-            ("gateway_streams_in_flight", "Streams being written.", metrics.streams),
-            ("gateway_draining", "Whether the gateway is about to stop.", int(self._draining())),
-        ):
-            yield GaugeMetricFamily(_PREFIX + name, text, value)
-        for name, text, value in (
-            ("gateway_client_disconnects", "Clients that left before their answer was complete.", metrics.disconnects),
-            ("gateway_stream_errors", "Streams that ended in an error after their start.", metrics.stream_errors),
-        ):
-            counter = _counter(name, text, "")
-            counter.add_metric((), value)
-            yield counter
-
-    # --- backends ------------------------------------------------------------------------------------------------
-
-    def _usage(self) -> Iterator[Metric]:
-        calls = _counter("backend_calls", "Calls of a backend, by how they ended.", "backend outcome")
-        errors = _counter("backend_errors", "Calls that failed, by kind of error.", "backend error")
-        retries = _counter("backend_retries", "Attempts after the first one.", "backend")
-        skipped = _counter("backend_skipped_events", "Events of streams that could not be read.", "backend")
-        tokens = _counter("backend_tokens", "Tokens, as the backend counted them.", "backend model type")
-        for label, backend in self._backends.items():
-            totals = backend.pipeline.totals
-            for outcome, count in (
-                ("success", totals.successes),
-                ("failure", totals.failures),
-                ("cancelled", totals.cancelled),
-            ):
-                calls.add_metric((label, outcome), count)
-            for error, count in totals.errors.items():
-                errors.add_metric((label, error), count)
-            retries.add_metric((label,), totals.retries)
-            if backend.http is not None:
-                skipped.add_metric((label,), backend.http.skipped_events)
-            for model, usage in totals.models.items():
-                if not model:
-                    continue
-                for kind, count in (
-                    ("input", usage.input_tokens),
-                    ("output", usage.output_tokens),
-                    ("cached", usage.cached_tokens),
-                    ("reasoning", usage.reasoning_tokens),
-                ):
-                    tokens.add_metric((label, model, kind), count)
-        yield from (calls, errors, retries, skipped, tokens)
-
-    def _pipelines(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
-
-        active = GaugeMetricFamily(_PREFIX + "backend_slots_in_use", "Calls that hold a slot.", labels=("backend",))
-        slots = GaugeMetricFamily(_PREFIX + "backend_slots", "Slots (max_concurrent_requests).", labels=("backend",))
-        queued = GaugeMetricFamily(
-            _PREFIX + "backend_queue_depth", "Calls that wait for a slot.", labels=("backend", "priority")
-        )
-        state = GaugeMetricFamily(
-            _PREFIX + "backend_circuit_state", "1 for the state of the breaker.", labels=("backend", "state")
-        )
-        opened = _counter("backend_circuit_opened", "Times the breaker opened.", "backend")
-        waits: dict[tuple[str, ...], Histogram] = {}
-        for label, backend in self._backends.items():
-            pipeline = backend.pipeline
-            queue = pipeline.admission.snapshot()
-            active.add_metric((label,), queue["active"])
-            slots.add_metric((label,), queue["capacity"])
-            now = pipeline.breaker.state
-            for each in ("CLOSED", "OPEN", "HALF_OPEN"):
-                state.add_metric((label, each), int(now == each))
-            opened.add_metric((label,), pipeline.breaker.opened_count)
-            for priority in Priority:
-                queued.add_metric((label, priority.name), queue["queued_by_priority"][priority.name])
-                waits[label, priority.name] = pipeline.totals.queue_wait[priority]
-        yield from (active, slots, queued, state, opened)
-        yield _histograms(
-            "backend_queue_wait_seconds", "Time that calls waited for a slot, of those that had to.", waits,
-            labels=("backend", "priority"),
-        )  # fmt: skip
-
-    def _keys(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
-
-        labels = ("backend", "key")
-        usable = GaugeMetricFamily(_PREFIX + "backend_key_usable", "0 while it rests after a refusal.", labels=labels)
-        active = GaugeMetricFamily(_PREFIX + "backend_key_calls_in_flight", "Calls that use the key.", labels=labels)
-        requests = _counter("backend_key_requests", "Attempts made with the key.", "backend key")
-        failures = _counter("backend_key_failures", "Attempts with the key that failed.", "backend key")
-        for label, backend in self._backends.items():
-            for name, key in backend.pipeline.keys.snapshot().items():
-                usable.add_metric((label, name), int(key["available_in"] <= 0))
-                active.add_metric((label, name), key["active"])
-                requests.add_metric((label, name), key["requests"])
-                failures.add_metric((label, name), key["failures"])
-        yield from (usable, active, requests, failures)
-
-
-def _counter(name: str, text: str, labels: str) -> CounterMetricFamily:
-    from prometheus_client.core import CounterMetricFamily
-
-    return CounterMetricFamily(_PREFIX + name, text, labels=labels.split())
-
-
-def _histograms(
-    name: str,
-    text: str,
-    histograms: Mapping[tuple[str, ...], Histogram] | Mapping[tuple[str, str], Histogram],
-    labels: tuple[str, ...] = ("route", "model"),
-) -> Metric:
-    from prometheus_client.core import HistogramMetricFamily
-
-    family = HistogramMetricFamily(_PREFIX + name, text, labels=labels)
-    for values, histogram in histograms.items():
-        total = 0
-        buckets = []
-        for bound, count in zip((*LATENCY_BUCKETS, math.inf), histogram.counts, strict=True):
-            total += count
-            buckets.append(("+Inf" if bound == math.inf else f"{bound:g}", total))
-        family.add_metric(values, buckets, histogram.total)
-    return family

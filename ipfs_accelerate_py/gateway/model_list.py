@@ -1,299 +1,278 @@
-"""The parts of a configuration that name models and backends: ours, and LiteLLM's way of writing them."""
+"""``model_list``: which names are served and by whom, in our way of writing it and in LiteLLM's.
+
+Entries with one name are targets of that name. What is said of the name itself (``strategy``, ``fallbacks``, ...) may
+stand in any of them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from ipfs_accelerate_py.backends import BackendSpec, backend_names, find_backend
-from ipfs_accelerate_py.credentials import Secret
-from ipfs_accelerate_py.errors import ConfigurationError, UnknownBackend
+from ipfs_accelerate_py.errors import ConfigurationError
+from ipfs_accelerate_py.gateway import checks, litellm_words
+from ipfs_accelerate_py.gateway.backend_fields import known_backend, read_backend, read_limits_of_time, read_settings
+from ipfs_accelerate_py.gateway.entries import BackendEntry, ModelEntry
+from ipfs_accelerate_py.gateway.target_prices import litellm_prices, one_price_each, own_price
 from ipfs_accelerate_py.gateway.yaml_source import Field, Section
-from ipfs_accelerate_py.settings import Settings
+from ipfs_accelerate_py.router.targets import STRATEGIES
+from ipfs_accelerate_py.settings import MID_STREAM
 
-__all__ = ["BackendEntry", "ModelEntry", "read_backends", "read_models", "read_settings"]
+__all__ = ["FALLBACKS", "Group", "check_mid_stream", "read_models"]
 
 _MODEL = "must be a backend and its model, such as openai/gpt-4o"
 
 
-@dataclasses.dataclass(frozen=True)
-class BackendEntry:
-    """One backend as a configuration describes it.
-
-    ``keys`` are by name; None leaves it to the backend's own variables, and an empty mapping means that none is sent.
-    """
-
-    backend: str
-    base_url: str | None = None
-    keys: Mapping[str, Secret] | None = None
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    place: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelEntry:
-    """A name that clients ask for, and the model of a backend that answers."""
+@dataclasses.dataclass
+class Group:
+    """All that is said of one name: its targets, and what stands beside them (fields by what they are called here)."""
 
     name: str
-    model: str
-    target: BackendEntry
+    place: str = ""
+    field: Field | None = None
+    targets: list[ModelEntry] = dataclasses.field(default_factory=list)
+    shadow: list[ModelEntry] = dataclasses.field(default_factory=list)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    #: Where each list of other names stands: kind, name, place.
+    fallbacks: dict[str, list[tuple[str, Field]]] = dataclasses.field(default_factory=dict)
+    #: LiteLLM's ``order`` of each target.
+    orders: list[float | None] = dataclasses.field(default_factory=list)
+    #: What may be asked of a target in a minute, by its number; its share of the calls where all have one.
+    shares: dict[int, float] = dataclasses.field(default_factory=dict)
+    #: Whether an entry is of LiteLLM's kind: then several targets share the calls, and else they are asked in order.
+    litellm: bool = False
 
 
-_LITELLM_SETTINGS = {
-    "timeout": "total_timeout",
-    "max_retries": "max_retries",
-    "num_retries": "max_retries",
-    "rpm": "requests_per_minute",
-    "tpm": "tokens_per_minute",
-    "max_parallel_requests": "max_concurrent_requests",
-}
-_DEFAULTS = "is an option of requests; clients send it, the configuration cannot (yet)"
-_LITELLM_REFUSED = {
-    **dict.fromkeys(
-        ["temperature", "max_tokens", "top_p", "seed", "stop", "n", "presence_penalty", "frequency_penalty", "user"],
-        _DEFAULTS,
-    ),
-    "mock_response": "is not supported: nothing here makes up answers (the simulator does: ipfs-accelerate simulate)",
-    "api_version": "is Azure's, which is not among the backends yet",
-    "custom_llm_provider": "is not needed: write the backend in front of the model (openai/...)",
-    "litellm_credential_name": "is not supported; write api_key: os.environ/NAME",
-    "use_in_pass_through": "is not supported yet; remove it",
-    "max_budget": "is not supported yet; remove it",
-    "budget_duration": "is not supported yet; remove it",
-}
-_LITELLM_IGNORED = {
-    **dict.fromkeys(
-        [
-            "input_cost_per_token",
-            "output_cost_per_token",
-            "input_cost_per_second",
-            "tags",
-            "weight",
-            "order",
-            "drop_params",
-            "additional_drop_params",
-            "stream_timeout",
-            "cooldown_time",
-            "model_info",
-            "merge_reasoning_content_in_choices",
-        ],
-        "has no effect here yet",
-    ),
-}
-
-
-# --- entries -----------------------------------------------------------------------------------------------------
-
-
-def read_models(field: Field) -> tuple[tuple[ModelEntry, ...], tuple[BackendEntry, ...]]:
-    """``model_list``: the names, and the backends that a ``backend/*`` serves whole."""
-    entries: dict[str, ModelEntry] = {}
+def read_models(field: Field) -> tuple[dict[str, Group], tuple[BackendEntry, ...]]:
+    """The names with what is said of them, and the backends that a ``backend/*`` serves whole."""
+    groups: dict[str, Group] = {}
     wildcards: list[BackendEntry] = []
     for section in field.sections():
         name_field = section.take("model_name", "name")
         name = name_field.text() if name_field is not None else None
         if name_field is None:
             section.problems.error(section.line, section.path, "has no model_name, the name that clients ask for")
-        found = _target(section)
-        if name is None or name_field is None or found is None:
+        group = None
+        if name is not None and name_field is not None:
+            group = groups.get(name) or Group(name, section.problems.place(section.line), name_field)
+        found = _entry(section, group)
+        if group is None or name is None or name_field is None or not found:
             continue
-        model, target = found
-        if "*" in name or "*" in model:
-            if name == model == "*" or (name.endswith("/*") and model == "*" and name[:-2] == target.backend):
-                wildcards.append(target)
-            else:
-                name_field.error(
-                    "a * stands for all models of one backend: write the same on both sides, such as openai/*"
-                )
-        elif name in entries:
-            name_field.error(
-                f"the name {name!r} has a target already ({entries[name].target.place}); several targets for one name, "
-                "and fallbacks between them, come with the router"
-            )
+        if "*" in name or any("*" in entry.model for entry in found):
+            _wildcard(name, name_field, found, wildcards)
         else:
-            entries[name] = ModelEntry(name, model, target)
-    return tuple(entries.values()), tuple(wildcards)
+            groups[name] = group
+            group.targets += [dataclasses.replace(entry, name=name) for entry in found]
+    one_price_each([each for group in groups.values() for each in (*group.targets, *group.shadow)], field)
+    return groups, tuple(wildcards)
 
 
-def read_backends(field: Field) -> tuple[BackendEntry, ...]:
-    """``backends``: by name, with address, keys and settings."""
-    section = field.section()
-    found: list[BackendEntry] = []
-    if section is None:
-        return ()
-    for name, entry in section.rest():
-        if not _known_backend(name, entry):
-            continue
-        if entry.empty:
-            found.append(BackendEntry(find_backend(name).name, place=entry.problems.place(entry.line)))
-            continue
-        inner = entry.section()
-        if inner is not None:
-            found.append(_backend(name, inner))
-    return tuple(found)
+def _wildcard(name: str, field: Field, found: list[ModelEntry], wildcards: list[BackendEntry]) -> None:
+    [entry, *others] = found
+    same = name == entry.model == "*" or (
+        name.endswith("/*") and entry.model == "*" and name[:-2] == entry.target.backend
+    )
+    if same and not others:
+        wildcards.append(entry.target)
+    else:
+        field.error("a * stands for all models of one backend: write the same on both sides, such as openai/*")
 
 
-def read_settings(section: Section, names: Mapping[str, str] | None = None, *, only: bool = False) -> dict[str, Any]:
-    """Pipeline settings; ``names`` maps other names to theirs, and ``only`` those are taken and the rest left."""
-    checker = Settings()
-    aliases = dict(names or {})
-    if not only:
-        aliases.update({name: name for name in checker.as_dict()})
-    found: dict[str, Any] = {}
-    for name, setting in aliases.items():
-        field = section.take(name)
-        if field is not None:
-            value = field.checked(_setting(checker, setting))
-            found[setting] = value
-    if not only:
-        section.finish()
-    return found
-
-
-def _setting(checker: Settings, name: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        checker.update({name: value})
-        return getattr(checker, name)
-
-    return check
-
-
-def _target(section: Section) -> tuple[str, BackendEntry] | None:
-    """The model and its backend, from ``litellm_params`` or from the entry itself."""
+def _entry(section: Section, group: Group | None) -> list[ModelEntry]:
+    """The targets of one entry; what it says of the name goes into ``group``."""
     params = section.take("litellm_params")
-    if params is None:
-        found = _model_and_backend(section, section.take("model"))
-        section.take("model_info")
-        section.finish()
-        return found
-    section.take("model_info")
-    inner = params.section()
-    if inner is None:
-        return None
-    found = _model_and_backend(inner, inner.take("model"), litellm=True)
-    inner.finish(_LITELLM_REFUSED, _LITELLM_IGNORED)
+    info = section.take("model_info")
+    if params is not None:
+        return _litellm_entry(section, params, info, group)
+    scratch = group or Group("")
+    targets = section.take("targets")
+    if targets is None:
+        target = _target(section, limits=True)
+        found = [] if target is None else [target]
+    else:
+        found = [each for inner in targets.sections() if (each := _whole_target(inner)) is not None]
+        if not found and not section.problems.errors:
+            targets.error("has no target")
+        settings = read_limits_of_time(section)
+        if (field := section.take("settings")) is not None and (inner_settings := field.section()) is not None:
+            settings = {**read_settings(inner_settings), **settings}
+        for name, value in settings.items():
+            _say(scratch, name, value, section.path, section)
+    if info is not None:
+        about, prices = _info(info)
+        found = [
+            dataclasses.replace(each, options={**about, **each.options}, price=each.price or prices or None)
+            for each in found
+        ]
+    _alias_fields(section, scratch)
+    scratch.orders += [None] * len(found)
     section.finish(
-        dict.fromkeys(section.names(), "stands beside litellm_params; write it inside them, or leave them out")
+        {"litellm_params": "is not beside these fields"}
+        if targets is None
+        else dict.fromkeys(
+            ("model", "api_base", "base_url", "api_key", "weight"), "stands beside targets; write it in one"
+        )
     )
     return found
 
 
+def _whole_target(section: Section) -> ModelEntry | None:
+    found = _target(section, limits=True)
+    section.finish()
+    return found
+
+
+def _target(section: Section, *, limits: bool) -> ModelEntry | None:
+    found = _model_and_backend(section, section.take("model"))
+    options = _target_options(section)
+    prices = own_price(section)
+    times = read_limits_of_time(section) if limits else {}
+    if found is None:
+        return None
+    model, backend = found
+    if times:
+        backend = dataclasses.replace(backend, settings={**backend.settings, **times})
+    return ModelEntry("", model, backend, options, prices)
+
+
+# --- LiteLLM's entries -------------------------------------------------------------------------------------------
+
+
+def _litellm_entry(section: Section, params: Field, info: Field | None, group: Group | None) -> list[ModelEntry]:
+    inner = params.section()
+    if inner is None:
+        return []
+    found = _model_and_backend(inner, inner.take("model"), litellm_words.PARAMS_SETTINGS)
+    options: dict[str, Any] = {}
+    if (field := inner.take("weight")) is not None:
+        options["weight"] = field.checked(checks.number(0))
+    elif found is not None:
+        # As LiteLLM's "simple-shuffle" has it: what may be asked of a deployment is its share.
+        settings = found[1].settings
+        share = settings.get("requests_per_minute") or settings.get("tokens_per_minute")
+        if share and group is not None:
+            group.shares[len(group.targets)] = share
+    order = inner.take("order")
+    prices = litellm_prices(inner)
+    if info is not None:
+        about, told = _info(info)
+        options = {**about, **options}
+        prices = {**told, **prices}
+    inner.finish(litellm_words.PARAMS_REFUSED, litellm_words.PARAMS_IGNORED)
+    section.finish(
+        dict.fromkeys(section.names(), "stands beside litellm_params; write it inside them, or leave them out")
+    )
+    if group is not None:
+        group.litellm = True
+        group.orders.append(order.checked(checks.number(None)) if order is not None else None)
+    if found is None:
+        return []
+    return [ModelEntry("", found[0], found[1], options, prices or None)]
+
+
+def _info(field: Field) -> tuple[dict[str, Any], dict[str, float]]:
+    """What ``model_info`` says of a target: `Target`'s options, and prices. The rest of it is for people."""
+    about: dict[str, Any] = {}
+    section = field.section()
+    if section is None:
+        return about, {}
+    for written, name, check in _INFO_FIELDS:
+        if (item := section.take(written)) is not None:
+            about[name] = item.checked(check)
+    prices = litellm_prices(section)
+    dict(section.rest())
+    return about, prices
+
+
+# --- fields ------------------------------------------------------------------------------------------------------
+
+
 def _model_and_backend(
-    section: Section, field: Field | None, *, litellm: bool = False
+    section: Section, field: Field | None, litellm: Mapping[str, str] | None = None
 ) -> tuple[str, BackendEntry] | None:
     if field is None:
         section.problems.error(section.line, section.path, f"has no model; it {_MODEL}")
-        _backend("openai", section, litellm=litellm)  # for the other problems there may be
+        read_backend("openai", section, litellm)  # for the other problems there may be
         return None
     text = field.text() or ""
     backend, slash, model = text.partition("/")
     if not slash:
         backend, model = "openai", text  # as LiteLLM reads it
-    known = bool(model) and _known_backend(backend, field)
-    entry = _backend(backend if known else "openai", section, litellm=litellm)
+    known = bool(model) and known_backend(backend, field)
+    entry = read_backend(backend if known else "openai", section, litellm)
     if text and not model:
         field.error(_MODEL)
     return (model, entry) if known else None
 
 
-def _known_backend(name: str, field: Field) -> bool:
-    try:
-        store = find_backend(name).store
-    except UnknownBackend:
-        field.error(
-            f"there is no backend {name!r}; the backends are: {', '.join(backend_names())}. A server that speaks "
-            "OpenAI's format is openai/<model> with its own api_base"
-        )
-        return False
-    if store:
-        field.error(f"{name!r} keeps files and answers no requests for models")
-    return not store
-
-
-def _backend(name: str, section: Section, *, litellm: bool = False) -> BackendEntry:
-    spec = find_backend(name)
-    url_field = section.take("api_base", "base_url")
-    url = url_field.checked(_url) if url_field is not None else None
-    keys = _read_keys(section)
-    if spec.in_process and (url_field is not None or keys):
-        section.problems.error(
-            section.line, section.path, f"{name!r} runs in this process: it has no address and no key"
-        )
-    if keys is None and url is not None and url_field is not None:
-        # The backend's own variables hold a key for its own address, and this is another one.
-        keys = {}
-        if spec.needs_key(url, {}):
-            url_field.error(
-                f"has no api_key beside it, and the key in {spec.key_env[0]} is not sent to an address that is not "
-                f"{spec.name}'s own; write api_key: os.environ/NAME (or any text, where the server wants none)"
-            )
-    headers = _headers(section, litellm=litellm)
-    settings: dict[str, Any] = {}
-    if litellm:
-        settings = read_settings(section, _LITELLM_SETTINGS, only=True)
-    elif (field := section.take("settings")) is not None and (inner := field.section()) is not None:
-        settings = read_settings(inner)
-    if not litellm and (field := section.take("options")) is not None and (inner := field.section()) is not None:
-        settings |= _options(spec, inner)
-    if not litellm and section.path.startswith("backends."):
-        section.finish()
-    return BackendEntry(spec.name, url, keys, headers, settings, section.problems.place(section.line))
-
-
-def _options(spec: BackendSpec, section: Section) -> dict[str, Any]:
-    """What a backend can be told beside settings, under the names that its row has for it; no credentials."""
-    found = {}
-    for option in spec.options:
-        if not option.secret and (field := section.take(option.name)) is not None:
-            found[option.name] = field.checked(_scalar)
-    section.finish()
+def _target_options(section: Section) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, check in _TARGET_FIELDS.items():
+        field = section.take(name)
+        if field is not None:
+            found[name if name != "label" else "name"] = field.checked(check)
     return found
 
 
-def _scalar(value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool):
-        raise ValueError("must be a text, a number, true or false")
-    return value
+def _alias_fields(section: Section, group: Group) -> None:
+    for name, check in _ALIAS_FIELDS.items():
+        field = section.take(name)
+        if field is not None:
+            value = field.checked(check)
+            if value is not None:
+                _say(group, name, value, field.path, section)
+    for name in FALLBACKS:
+        field = section.take(name)
+        if field is not None:
+            named = [(text, item) for item in field.items() if (text := item.text()) is not None]
+            group.fallbacks.setdefault(name, []).extend(named)
+    if (field := section.take("shadow")) is not None:
+        group.shadow += [each for inner in field.sections() if (each := _whole_target(inner)) is not None]
 
 
-def _read_keys(section: Section) -> dict[str, Secret] | None:
-    field = section.take("api_key", "api_keys")
-    if field is None:
-        return None
-    keys: dict[str, Secret] = {}
-    for number, item in enumerate(field.items(), 1):
-        found = item.secret()
-        if found is not None:
-            name, secret = found
-            keys[f"{name}_{number}" if name == "config" or name in keys else name] = secret
-    return keys
+def _say(group: Group, name: str, value: Any, path: str, section: Section) -> None:
+    """Something about a name; where another entry has said otherwise, that is a mistake."""
+    if group.options.setdefault(name, value) != value:
+        section.problems.error(
+            section.line, path, f"is {value!r} here, and {group.options[name]!r} in another entry of this name"
+        )
 
 
-def _headers(section: Section, *, litellm: bool) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    field = section.take("extra_headers", "headers") if litellm else section.take("headers")
-    if field is not None and (inner := field.section()) is not None:
-        for name, item in inner.rest():
-            text = item.text()
-            if text is not None and (not name.isascii() or any(c in text + name for c in "\r\n\0")):
-                item.error("cannot be an HTTP header")
-            elif text is not None:
-                headers[name] = text
-    organization = section.take("organization") if litellm else None
-    if organization is not None and (text := organization.text()) is not None:
-        headers["OpenAI-Organization"] = text
-    return headers
+def check_mid_stream(value: Any) -> str:
+    """What may become of a stream that breaks, as far as a vendor's client can bear it."""
+    if value == "restart":
+        raise ConfigurationError(
+            "must be continue or error here: a vendor's client cannot be told to throw away what it has of a stream"
+        )
+    return checks.one_of(*MID_STREAM)(value)
 
 
-def _url(value: Any) -> str:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be a URL that begins with http:// or https://, such as http://127.0.0.1:8001/v1")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user name or password; write the key as api_key")
-    if parts.query or parts.fragment:
-        raise ConfigurationError("must not have a query (?...) or fragment (#...)")
-    return str(value).rstrip("/")
+def _hedge(value: Any) -> float | str:
+    if value == "p95":
+        return "p95"
+    if isinstance(value, str):
+        raise ValueError(f"must be a number of seconds, or p95, not {value!r}")
+    return checks.number(0)(value)
+
+
+_TARGET_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "weight": checks.number(0),
+    "accepts_continuation": checks.flag,
+    "context_window": checks.whole(),
+    "label": checks.text,
+}
+#: Of LiteLLM's ``model_info``.
+_INFO_FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("max_input_tokens", "context_window", checks.whole()),
+    ("supports_assistant_prefill", "accepts_continuation", checks.flag),
+    ("id", "name", checks.text),
+)
+_ALIAS_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "strategy": checks.one_of(*STRATEGIES),
+    "mid_stream": check_mid_stream,
+    "sticky": checks.flag,
+    "shadow_share": checks.share,
+    "hedge": _hedge,
+}
+FALLBACKS = ("fallbacks", "context_fallbacks", "content_policy_fallbacks")

@@ -91,6 +91,7 @@ class RunningGateway:
         except ImportError as error:
             raise missing(error.name) from error
         require_metrics()
+        await self.app.switch_on()
         listener = _listen(self.config.host, self.config.port)
         self.port = listener.getsockname()[1]
         try:

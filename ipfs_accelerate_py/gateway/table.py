@@ -14,15 +14,17 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
-from ipfs_accelerate_py.backends import Backend, configured, find_backend, open_backend
+from ipfs_accelerate_py.backends import Backend, configured
 from ipfs_accelerate_py.dialects.serving import bad_request
 from ipfs_accelerate_py.errors import AccelerateError, ModelNotFound
+from ipfs_accelerate_py.gateway.aliasing import alias_target, open_router
 from ipfs_accelerate_py.gateway.config import BackendEntry, GatewayConfig
+from ipfs_accelerate_py.gateway.opening import OpenedBackends
+from ipfs_accelerate_py.gateway.targets import AnyTarget, Target
 from ipfs_accelerate_py.types import Call, ModelInfo, ModelsRequest, Operation, new_request_id
 
-__all__ = ["ModelTable", "Target"]
+__all__ = ["ModelTable"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,31 +40,6 @@ _MOST_REMEMBERED = 1024
 _MARK = re.compile(r"[/:]")
 #: Names come from clients, and are kept: here, in metrics and in the totals of backends.
 _LONGEST_NAME = 256
-
-
-class Target:
-    """What answers for one name.
-
-    Attributes:
-        name: what clients call it.
-        backend: the backend asked, behind its pipeline.
-        model: the backend's own name of the model.
-        dialect: the wire format that the backend speaks; bodies of that format are forwarded. None where it has none.
-        operations: what the backend's dialect can say; None where it has none.
-        label: what metrics call it.
-    """
-
-    __slots__ = ("backend", "dialect", "label", "model", "name", "operations", "stream_usage")
-
-    def __init__(self, name: str, backend: Backend, model: str, label: str | None = None) -> None:
-        self.name = name
-        self.backend = backend
-        self.model = model
-        self.dialect = backend.dialect_name
-        dialect = backend.http.dialect if backend.http is not None else None
-        self.operations = None if dialect is None else dialect.operations
-        self.stream_usage = bool(getattr(dialect, "stream_usage", True))
-        self.label = label or name
 
 
 class _Listing:
@@ -81,21 +58,27 @@ class ModelTable:
     def __init__(self, config: GatewayConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = int(time.time())
+        self._open = OpenedBackends({**GATEWAY_SETTINGS, **config.settings})
         #: Every backend, by the name that metrics know it by.
-        self.backends: dict[str, Backend] = {}
-        self._opened: dict[Any, Backend] = {}
-        self._settings = {**GATEWAY_SETTINGS, **config.settings}
-        self._targets: dict[str, Target] = {}
+        self.backends = self._open.backends
+        self._targets: dict[str, AnyTarget] = {}
         self._shown: dict[str, ModelInfo] = {}
         #: Backends all of whose models are served, by name.
         self.whole: dict[str, Backend] = {}
         #: The same by their other names, too: what stands before the mark in ``backend/model``.
         self._prefixes: dict[str, Backend] = {}
-        self._remembered: dict[str, Target] = {}
+        self._remembered: dict[str, AnyTarget] = {}
         self._listings: dict[str, _Listing] = {}
         self._fetching: dict[str, asyncio.Task[_Listing]] = {}
         for model in config.models:
             self._add(model.name, self._open(model.target), model.model, model.target.backend)
+        #: Answers for aliases; None where there are none.
+        self.router = open_router(config.aliases, self._open, **config.router) if config.aliases else None
+        for alias in config.aliases:
+            assert self.router is not None
+            self._targets[alias.name] = alias_target(alias, self.router)
+            if alias.listed:
+                self._shown[alias.name] = ModelInfo(alias.name, alias.targets[0].target.backend, self._started)
         for entry in config.backends:
             self._serve_whole(entry)
         if config.environment:
@@ -103,7 +86,7 @@ class ModelTable:
                 if spec.name not in self.whole:
                     self._serve_whole(BackendEntry(spec.name))
         #: Names of models on this machine that are served.
-        self.local: list[str] = [name for name, target in self._targets.items() if target.backend.local is not None]
+        self.local: list[str] = [name for name, target in self._targets.items() if _local(target)]
         if config.local or "local" in self.whole:
             self._add_local()
         #: Whether what loads models is installed.
@@ -112,32 +95,6 @@ class ModelTable:
         self.preloaded = config.preload or ()
         if config.preload is None and self.can_load:
             self.preloaded = tuple(self.local[:1])
-
-    def _open(self, entry: BackendEntry) -> Backend:
-        keys = None if entry.keys is None else tuple(sorted(entry.keys.items(), key=lambda item: item[0]))
-        same = (entry.backend, entry.base_url, keys, _frozen(entry.headers), _frozen(entry.settings))
-        found = self._opened.get(same)
-        if found is None:
-            # Models on this machine are queued by the runtime that batches them; their row has its own limits.
-            base = self._settings if not find_backend(entry.backend).in_process else {}
-            found = self._opened[same] = open_backend(
-                entry.backend,
-                base_url=entry.base_url,
-                api_key=None if entry.keys is None else {name: key.reveal() for name, key in entry.keys.items()},
-                headers=entry.headers,
-                settings={**base, **entry.settings},
-            )
-            self.backends[self._label(found)] = found
-        return found
-
-    def _label(self, backend: Backend) -> str:
-        name = backend.spec.name
-        if name in self.backends:
-            name = f"{name}@{urlsplit(backend.base_url).netloc}"
-        label, number = name, 2
-        while label in self.backends:
-            label, number = f"{name}#{number}", number + 1
-        return label
 
     def _add(self, name: str, backend: Backend, model: str, owner: str) -> None:
         self._targets[name] = Target(name, backend, model)
@@ -162,7 +119,7 @@ class ModelTable:
 
     # --- finding -------------------------------------------------------------------------------------------------
 
-    def find(self, name: str) -> Target | None:
+    def find(self, name: str) -> AnyTarget | None:
         """The target of a name, as far as that can be told without asking anybody."""
         found = self._targets.get(name) or self._remembered.get(name)
         if found is None and len(name) <= _LONGEST_NAME:
@@ -176,7 +133,7 @@ class ModelTable:
                     self._remembered[name] = found
         return found
 
-    async def discover(self, name: str) -> Target:
+    async def discover(self, name: str) -> AnyTarget:
         """The target of a bare name, by what the backends say they have. Raises `ModelNotFound`; 400 if several do."""
         having = [
             label
@@ -221,9 +178,9 @@ class ModelTable:
         target = self.find(name) or await self.discover(name)
         for listing in (await self._lists()).values():
             for model in listing.models:
-                if model.id == target.model:
+                if model.id == target.model and target.backend is not None:
                     return ModelInfo(name, model.owner or target.backend.spec.name, model.created)
-        if target.backend.local is None:
+        if not _local(target):
             raise not_found(name)
         return ModelInfo(name, "local", self._started)
 
@@ -269,7 +226,7 @@ class ModelTable:
         """Load local models; what cannot be loaded is logged, and told again to whoever asks for it."""
         for name in names:
             target = self.find(name)
-            local = target.backend.local if target is not None else None
+            local = target.backend.local if target is not None and target.backend is not None else None
             if target is None or local is None:
                 logger.warning("preload: no local model %r is served", name)
                 continue
@@ -283,8 +240,9 @@ class ModelTable:
         for task in list(self._fetching.values()):
             task.cancel()
         await asyncio.gather(*self._fetching.values(), return_exceptions=True)
-        for backend in self.backends.values():
-            await backend.aclose()
+        if self.router is not None:
+            await self.router.aclose()
+        await self._open.aclose()
 
 
 def not_found(name: str) -> ModelNotFound:
@@ -298,5 +256,5 @@ def not_found(name: str) -> ModelNotFound:
     )
 
 
-def _frozen(mapping: Any) -> frozenset[Any]:
-    return frozenset(mapping.items())
+def _local(target: AnyTarget) -> bool:
+    return target.backend is not None and target.backend.local is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ipfs_accelerate_py.credentials import Credentials, Secret, make_secret
@@ -31,6 +32,8 @@ class Problems:
     def __init__(self, file: str, credentials: Credentials) -> None:
         self.file = file
         self.credentials = credentials
+        #: Where relative paths begin.
+        self.folder = Path()
         #: Line (0 for what is in no file) and words.
         self.errors: list[tuple[int, str]] = []
         self.warnings: list[str] = []
@@ -78,6 +81,10 @@ class Field:
     @property
     def is_list(self) -> bool:
         return isinstance(self._node, yaml.SequenceNode)
+
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self._node, yaml.MappingNode)
 
     def plain(self) -> Any:
         """The value as YAML has it; a text ``os.environ/NAME`` is the variable's value as YAML would read that."""

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ipfs_accelerate_py.gateway.metrics import MOST_MODELS, GatewayMetrics
 from ipfs_accelerate_py.simulator import Fault
 
+from .aliased import TWO, Aliased, aliased
 from .support import (
     ALIAS,
     CHAT,
@@ -132,6 +133,90 @@ async def test_retries_are_counted() -> None:
         assert (await samples(setup))["backend_retries_total{backend=openai}"] == 2
 
 
+#: A gateway with something of everything that can be counted.
+EVERYTHING = (
+    TWO.replace("api_key: sk-first,", "api_key: sk-first, price: {input: 1, output: 2},")
+    + """
+gateway: {api_key: sk-plain}
+keys: [{name: alice, key: sk-a, tenant: acme, requests_per_minute: 4, budget: {tokens: 100000, per: day}}]
+cache: {exact: true}
+single_flight: {nondeterministic: true}
+hedging: {after: 30}
+batching: true
+alerts: [{metric: error_rate, above: 0.5, log: false}]
+"""
+)
+
+
+async def everything(setup: Aliased) -> bytes:
+    """Asks for something of everything, and gives the page."""
+    for body in (CHAT, CHAT, {**CHAT, "seed": 1}):
+        await setup.ask({**body, "model": "smart"}, key="sk-a")
+    setup.sims[0].script(Fault.status(500), Fault.cut(after=3))
+    await setup.ask({**CHAT, "model": "smart", "seed": 2}, key="sk-a")
+    await setup.ask({**STREAM, "model": "smart", "seed": 3}, key="sk-a")
+    for number in (4, 5):
+        await setup.ask({**CHAT, "model": "smart", "seed": number}, key="sk-a")
+    await setup.at_rest()
+    return (await setup.get("/metrics", key="sk-plain")).body
+
+
+async def test_all_that_can_be_switched_on_is_counted() -> None:
+    async with aliased(EVERYTHING) as setup:
+        page = (await everything(setup)).decode()
+        found = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()) if value)
+                found[f"{sample.name.removeprefix('ipfs_accelerate_')}{{{labels}}}"] = sample.value
+    assert found["fallbacks_total{model=smart,reason=ServerError}"] == 1
+    assert found["mid_stream_total{model=smart,outcome=continued}"] == 1
+    assert found["cache_hits_total{kind=exact}"] == 1
+    assert found["cache_saved_usd_total{kind=exact}"] > 0
+    assert found["cost_usd_total{key=alice,model=smart,tenant=acme}"] > 0
+    assert found["limit_refusals_total{limit=requests,scope=key}"] == 2
+    assert 0 < found["budget_used_ratio{budget=key:alice/day}"] < 1
+    assert 0 < found["budget_reset_seconds{budget=key:alice/day}"] <= 86_400
+    assert found["overhead_seconds_count{route=/v1/chat/completions}"] == 4
+    assert found["backend_calls_total{backend=openai/gpt-4o-mini,outcome=success}"] == 2  # one fallback, one rescue
+    assert found["alerts_firing{alert=error_rate}"] == 0
+
+
+async def test_what_is_switched_on_while_it_runs_is_counted_too() -> None:
+    async with aliased(TWO) as setup:
+        await setup.ask({**CHAT, "model": "smart"})
+        assert setup.app.front.usage_policy.observers == []  # nothing to tell, and no record is made of a call
+        await setup.app.front.enable_cache()
+        setup.app.front.track_costs({"gpt-4o": 1000}, package=False)
+        for _ in range(2):
+            await setup.ask({**CHAT, "model": "smart"})
+        counted = setup.app.metrics
+        assert set(counted.costs) == {("smart", "", "")}
+        assert counted.saved == {"exact": counted.costs["smart", "", ""]}
+        assert len(setup.app.front.usage_policy.observers) == 1
+        assert setup.app.table.router.usage_policy.pricer is setup.app.front.usage_policy.pricer
+
+
+async def test_hedges_by_model_and_batches_by_operation() -> None:
+    text = (
+        TWO.replace("    targets:", "    hedge: 0.05\n    targets:")
+        + """  - {name: vectors, model: openai/text-embedding-3-small, base_url: "{1}", api_key: k, settings: {{quick}}}
+batching: {batch_timeout: 0.05}
+"""
+    )
+    async with aliased(text) as setup:
+        setup.sims[0].always(Fault.latency(seconds=1.0))
+        await setup.ask({**CHAT, "model": "smart"})
+        await asyncio.gather(
+            *(setup.ask({"model": "vectors", "input": f"text {n}"}, "/v1/embeddings") for n in range(4))
+        )
+        page = (await setup.get("/metrics")).body.decode()
+    assert 'ipfs_accelerate_hedges_total{model="smart",outcome="won"} 1.0' in page
+    assert 'ipfs_accelerate_hedges_total{model="smart",outcome="lost"} 0.0' in page
+    assert 'ipfs_accelerate_batches_total{operation="embed"}' in page
+    assert 'ipfs_accelerate_batched_calls_total{operation="embed"}' in page
+
+
 def test_clients_cannot_make_the_page_grow() -> None:
     metrics = GatewayMetrics()
     for number in range(MOST_MODELS * 2):
@@ -159,5 +244,9 @@ async def test_promtool_has_nothing_to_say(setup: Setup) -> None:
     await busy(setup)
     page = (await ask(setup.gateway, None, "/metrics", method="GET")).body
     command = ["promtool", "check", "metrics"]
+    checked = await asyncio.to_thread(subprocess.run, command, input=page, capture_output=True, timeout=20, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    async with aliased(EVERYTHING) as setup_of_all:
+        page = await everything(setup_of_all)
     checked = await asyncio.to_thread(subprocess.run, command, input=page, capture_output=True, timeout=20, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

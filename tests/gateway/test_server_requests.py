@@ -223,4 +223,5 @@ def test_a_chat_as_our_own_request() -> None:
 def test_the_summary_holds_what_the_pipeline_reads() -> None:
     """Choices to wait for, and tokens to reserve; the messages are in the body already."""
     raw = json.dumps({**CHAT, "n": 3, "max_completion_tokens": 50, "max_tokens": 9, "temperature": 1}).encode()
-    assert decode_body(Operation.CHAT, raw).summary("theirs") == ChatRequest("theirs", [], {"n": 3, "max_tokens": 50})
+    read = {"n": 3, "max_tokens": 50, "temperature": 1.0}
+    assert decode_body(Operation.CHAT, raw).summary("theirs") == ChatRequest("theirs", [], read)
