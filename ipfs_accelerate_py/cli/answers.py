@@ -7,12 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ipfs_accelerate_py.cli.terminal import Terminal
+from ipfs_accelerate_py.cli.fallbacks import Targets
+from ipfs_accelerate_py.cli.terminal import Terminal, printable
 from ipfs_accelerate_py.stream import Collector
-from ipfs_accelerate_py.sync import Client
 from ipfs_accelerate_py.types import Message, Reply, ToolCall
+
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.sync import Client
+    from ipfs_accelerate_py.sync_router import Router
 
 __all__ = ["Answer", "print_answer", "print_usage", "unary_answer"]
 
@@ -25,15 +29,33 @@ _CUT_SHORT = {
 
 @dataclass
 class Answer:
-    """How to ask, and what was answered last."""
+    """How to ask, and what was answered last. ``targets`` is where ``client`` came from."""
 
-    client: Client
+    client: Client | Router
+    targets: Targets
     model: str
     options: dict[str, Any]
     streaming: bool = True
     reasoning: bool = False
     reply: Reply = field(default_factory=Reply)
     seconds: float = 0.0
+
+    def ask(self, model: str) -> None:
+        """Ask another model of the same backend from now on."""
+        self.targets.change(self.client, model)
+        self.model = model
+
+    @property
+    def instead(self) -> str:
+        """The fallback that gave the last answer, as ``backend/model``; empty where it was not one."""
+        reply = self.reply
+        fallback = reply.target_model and (reply.backend, reply.target_model) != (self.targets.backend, self.model)
+        return f"{reply.backend}/{reply.target_model}" if fallback else ""
+
+    @property
+    def answered_by(self) -> str:
+        """``backend/model``, the model as the service itself calls it."""
+        return f"{self.reply.backend or self.targets.backend}/{self.reply.model or self.model}"
 
 
 def unary_answer(answer: Answer, messages: str | list[Message]) -> dict[str, Any]:
@@ -69,6 +91,8 @@ def print_answer(terminal: Terminal, answer: Answer, messages: str | list[Messag
         writer.finish(answer.reply.tool_calls)
     if problem := _CUT_SHORT.get(answer.reply.finish_reason or ""):
         terminal.warn(problem)
+    if answer.instead:
+        terminal.note(f"(answered by {answer.instead})")
 
 
 def _print_stream(answer: Answer, messages: str | list[Message], writer: _Writer) -> None:
@@ -80,12 +104,13 @@ def _print_stream(answer: Answer, messages: str | list[Message], writer: _Writer
         for chunk in stream:
             waiting.close()
             collector.add(chunk)
+            if chunk.restart:
+                writer.restarted(chunk.model)
             if chunk.index == 0:  # of several answers (n=2) the first is printed, as the unary call gives it
                 writer.reasoning(chunk.reasoning)
                 writer.text(chunk.text)
                 writer.text(chunk.refusal)
-        answer.reply = collector.reply()
-        answer.reply.request_id = stream.request_id
+        answer.reply = collector.reply(stream.reply)
 
 
 class _Writer:
@@ -108,13 +133,23 @@ class _Writer:
             self._thinking = True
             self.terminal.aside(text)
 
+    def restarted(self, model: str) -> None:
+        """The answer so far is void: another target begins it anew."""
+        self._end_reasoning()
+        self._end_line()
+        self.terminal.say(printable(f"[restarted on {model or 'another target'}: what came before is void]"))
+
     def finish(self, tool_calls: list[ToolCall]) -> None:
         """End the line, then tell the tools that the model asks for: a line each, name and arguments."""
         self._end_reasoning()
-        if self._last != "\n":
-            self.terminal.write("\n")
+        self._end_line()
         for call in tool_calls:
             self.terminal.write(f"{call.name}({call.arguments})\n")
+
+    def _end_line(self) -> None:
+        if self._last != "\n":
+            self._last = "\n"
+            self.terminal.write("\n")
 
     def _end_reasoning(self) -> None:
         if self._thinking:
@@ -143,5 +178,5 @@ def print_usage(terminal: Terminal, answer: Answer) -> None:
             parts.append(f"{usage.reasoning_tokens} of reasoning")
     else:
         parts = ["the service reported no token counts"]
-    parts += [f"{answer.seconds:.2f} s", f"{answer.client.backend}/{answer.reply.model or answer.model}"]
+    parts += [f"{answer.seconds:.2f} s", answer.answered_by]
     terminal.say(", ".join(parts))

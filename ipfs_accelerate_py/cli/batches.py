@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.cli.texts import Text
 from ipfs_accelerate_py.cli.vectors import VectorWriter
 from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ProtocolError
-from ipfs_accelerate_py.sync import Client
 from ipfs_accelerate_py.types import Reply, Usage
+
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.sync import Client
+    from ipfs_accelerate_py.sync_router import Router
 
 __all__ = ["Embedding"]
 
@@ -36,11 +39,12 @@ class Embedding:
         written: vectors written so far.
         usage: tokens so far, as the service counted them.
         width: how many numbers a vector has, 0 before the first.
+        backends: vectors by the backend that gave them.
     """
 
     def __init__(
         self,
-        client: Client,
+        client: Client | Router,
         model: str,
         options: dict[str, Any],
         writer: VectorWriter,
@@ -62,6 +66,7 @@ class Embedding:
         self.width = 0
         self.usage = Usage()
         self.answered_by = model
+        self.backends: Counter[str] = Counter()
 
     def run(self, texts: Iterable[Text]) -> None:
         """Embed them all. After an error or Ctrl-C, what was finished is written before the error goes on.
@@ -102,12 +107,19 @@ class Embedding:
         reply = batch.future.result()
         if len(reply.vectors) != len(batch.items):
             raise ProtocolError(f"{len(batch.items)} texts were sent and {len(reply.vectors)} vectors came back")
+        width = len(reply.vectors[0])
+        if self.width and width != self.width:
+            raise ProtocolError(
+                f"a vector of {reply.backend} has {width} numbers, and those before had {self.width}: they are not "
+                "comparable"
+            )
         self._progress(0)
         for (index, text), vector in zip(batch.items, reply.vectors, strict=True):
             self._writer.add(index, text, vector)
         self._writer.flush()
         self.written += len(batch.items)
-        self.width = len(reply.vectors[0])
+        self.width = width
+        self.backends[reply.backend] += len(batch.items)
         self.answered_by = reply.model or self._model
         self.usage.input_tokens += reply.usage.input_tokens
         self.usage.reported = reply.usage.reported

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from ipfs_accelerate_py.cli.answers import Answer, print_answer, print_usage, unary_answer
+from ipfs_accelerate_py.cli.fallbacks import Named, Targets, fallback_option
 from ipfs_accelerate_py.cli.helping import Command, common_options, option
+from ipfs_accelerate_py.cli.ledgers import written_option
 from ipfs_accelerate_py.cli.options import free_options, merged
 from ipfs_accelerate_py.cli.selection import (
     MODEL_VARIABLE,
@@ -17,7 +19,6 @@ from ipfs_accelerate_py.cli.selection import (
     connection_options,
     default_setting,
     named_model,
-    shown_address,
     utf8,
 )
 from ipfs_accelerate_py.cli.terminal import Terminal
@@ -27,6 +28,10 @@ __all__ = ["command"]
 EXAMPLES = (
     ('ipfs-accelerate chat -m openai/gpt-4o "Why is the sky blue?"', "Ask once; the answer appears as it is written"),
     ("ipfs-accelerate chat -m groq/llama-3.3-70b-versatile", "Talk, with /help for what can be done"),
+    (
+        'ipfs-accelerate chat -m openai/gpt-4o --fallback claude/claude-sonnet-4-5 --fallback ollama/llama3.2 "Hello"',
+        "Where the first fails, the next one answers",
+    ),
     ('git diff | ipfs-accelerate chat -m openai/gpt-4o "Review this change:" -', "Put stdin where the - stands"),
     (
         'ipfs-accelerate chat --base-url http://localhost:8000/v1 -m my-model "Hello"',
@@ -53,6 +58,7 @@ EXAMPLES = (
     section="Model",
     help=f"Model to ask, with the backend before a slash.  [default: {MODEL_VARIABLE}]",
 )
+@fallback_option("Ask this one when those before it fail.")
 @option("-s", "--system", metavar="TEXT", section="Model", help="Instruction that stands before the conversation.")
 @option("-t", "--temperature", type=float, section="Model", help="Randomness; the service has its own default.")
 @option("--max-tokens", type=click.IntRange(min=1), metavar="N", section="Model", help="Limit for the answer's length.")
@@ -62,6 +68,7 @@ EXAMPLES = (
 @option(
     "--show-reasoning", is_flag=True, section="Output", show_default=False, help="The model's reasoning, on stderr."
 )
+@written_option("Output")
 @connection_options()
 @option(
     "--priority",
@@ -84,6 +91,7 @@ def command(
     terminal: Terminal,
     prompt: tuple[str, ...],
     model: str | None,
+    fallbacks: list[Named],
     system: str | None,
     temperature: float | None,
     max_tokens: int | None,
@@ -91,6 +99,7 @@ def command(
     no_stream: bool,
     show_usage: bool,
     show_reasoning: bool,
+    ledger: str | None,
     connection: Connection,
     priority: str,
     no_history: bool,
@@ -101,7 +110,8 @@ def command(
     where that is a pipe or a file, and on a terminal a conversation begins.
 
     The answer streams to stdout as it is written. One that broke off ends in an error and an exit code, never as if it
-    were complete.
+    were complete. With --fallback another model goes on where that can be done unseen; on a terminal, else, it may
+    begin the answer anew, and says so.
     """
     asked = _prompt(prompt)
     if asked is None and terminal.json:
@@ -118,11 +128,12 @@ def command(
         priority=priority,
         **connection.per_call(),
     )
-    from ipfs_accelerate_py.sync import Client
-
-    with Client(backend, **connection.arguments()) as client:
-        terminal.detail(f"asking {name} of {backend} at {shown_address(client.base_url)}")
-        answer = Answer(client, name, call, streaming=not no_stream, reasoning=show_reasoning)
+    targets = Targets(backend, name, connection, fallbacks)
+    with targets.open(name) as client:
+        targets.tell(terminal, client, name)
+        if ledger is not None:
+            client.open_ledger(ledger)
+        answer = Answer(client, targets, name, call, streaming=not no_stream, reasoning=show_reasoning)
         if asked is None:
             from ipfs_accelerate_py.cli.conversation import converse
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ipfs_accelerate_py.cli.helping import Command, Group, common_options, option
 from ipfs_accelerate_py.cli.templates import TEMPLATES, template, write_file
 from ipfs_accelerate_py.cli.terminal import Terminal, counted
+
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.gateway.config import AliasEntry
 
 __all__ = ["command"]
 
@@ -111,18 +114,33 @@ def check(terminal: Terminal, file: str) -> None:
     where `serve --config FILE` would begin, and else 2.
     """
     from ipfs_accelerate_py.gateway.config import load_config
+    from ipfs_accelerate_py.gateway.table import ModelTable
 
     config = load_config(file)
+    ModelTable(config)  # which finds what no single line is wrong about
     models = [{"name": entry.name, "backend": entry.target.backend, "model": entry.model} for entry in config.models]
+    aliases = [_alias(entry) for entry in config.aliases if entry.listed]
     whole = [entry.backend for entry in config.backends]
+    keys = [{"name": key.name, "tenant": key.tenant} for key in config.keys]
+    on = sorted(config.features)
     if terminal.json:
         terminal.data(
-            {"file": file, "valid": True, "models": models, "backends": whole, "warnings": list(config.warnings)}
+            {
+                "file": file,
+                "valid": True,
+                "models": models,
+                "aliases": aliases,
+                "backends": whole,
+                "keys": keys,
+                "features": on,
+                "warnings": list(config.warnings),
+            }
         )
         return
     for warning in config.warnings:
         terminal.warn(warning)
     rows = [(entry["name"], f"{entry['backend']}/{entry['model']}") for entry in models]
+    rows += [(entry["name"], _targets(entry)) for entry in aliases]
     rows += [(f"{name}/*", f"every model of {name}") for name in whole]
     if rows:
         terminal.table(("name", "answered by"), rows)
@@ -132,6 +150,29 @@ def check(terminal: Terminal, file: str) -> None:
     if config.local:
         served.append("the models on this machine")
     terminal.note(f"{file} is right; it serves {', and '.join(served) or 'nothing'}")
+    if keys:
+        tenants = counted(len({key["tenant"] for key in keys}), "tenant", "tenants")
+        terminal.note(f"{counted(len(keys), 'virtual key', 'virtual keys')} of {tenants}")
+    if on:
+        terminal.note(f"switched on: {', '.join(name.replace('_', ' ') for name in on)}")
+
+
+def _alias(entry: AliasEntry) -> dict[str, Any]:
+    kinds = ("fallbacks", "context_fallbacks", "content_policy_fallbacks")
+    return {
+        "name": entry.name,
+        "targets": [f"{target.target.backend}/{target.model}" for target in entry.targets],
+        "strategy": entry.options.get("strategy", "order"),
+        **{kind: entry.options[kind] for kind in kinds if kind in entry.options},
+    }
+
+
+def _targets(entry: dict[str, Any]) -> str:
+    """Who answers, and who stands in: those that are asked in order with arrows, those that share with bars."""
+    mark = " > " if entry["strategy"] == "order" else " | "
+    how = "" if len(entry["targets"]) == 1 or entry["strategy"] == "order" else f" ({entry['strategy']})"
+    others = "".join(f", then {name}" for name in entry.get("fallbacks", ()))
+    return mark.join(entry["targets"]) + how + others
 
 
 @command.command(cls=Command, name="template")

@@ -33,7 +33,7 @@ _MOST_LINES = 1000
 def converse(terminal: Terminal, answer: Answer, *, keep_history: bool, show_usage: bool) -> None:
     """Read questions and print answers until the user leaves. A failed question is reported, and forgotten."""
     conversation = _Conversation(terminal, answer, show_usage)
-    terminal.note(f"{answer.client.backend}/{answer.model}. /help lists what else can be said, Ctrl-D leaves.")
+    terminal.note(f"{answer.targets.backend}/{answer.model}. /help lists what else can be said, Ctrl-D leaves.")
     with _line_editing(keep_history):
         while conversation.turn():
             pass
@@ -97,9 +97,7 @@ class _Conversation:
 
     def _change_model(self, name: str) -> None:
         backend, rest = split_model(name)
-        if backend == self._answer.client.backend:
-            name = rest
-        self._answer.model = name
+        self._answer.ask(rest if backend == self._answer.targets.backend else name)
 
 
 def _remembered(answer: Answer) -> dict[str, Any]:

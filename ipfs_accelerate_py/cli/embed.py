@@ -10,14 +10,15 @@ from typing import IO, Any
 
 import click
 
+from ipfs_accelerate_py.cli.fallbacks import Named, Targets, fallback_option, same_model
 from ipfs_accelerate_py.cli.helping import Command, common_options, option
+from ipfs_accelerate_py.cli.ledgers import written_option
 from ipfs_accelerate_py.cli.options import free_options, merged
 from ipfs_accelerate_py.cli.selection import (
     Connection,
     choose_target,
     connection_options,
     named_model,
-    shown_address,
     split_model,
     utf8,
 )
@@ -37,6 +38,10 @@ EXAMPLES = (
         "A line of a file is a text; a progress bar shows how far it got",
     ),
     (
+        "ipfs-accelerate embed -m openai/bge-m3 --fallback ollama/bge-m3 --input texts.txt --output vectors.jsonl",
+        "The same model elsewhere, where the first place fails",
+    ),
+    (
         "cut -f2 table.tsv | ipfs-accelerate embed --format jsonl - | jq -c .embedding",
         "In a pipe",
     ),
@@ -53,6 +58,7 @@ EXAMPLES = (
     help=f"Model to use, with the backend before a slash; a model that is on this machine needs none.  "
     f"[default: local/{DEFAULT_MODEL}]",
 )
+@fallback_option("Ask this one when those before it fail: the same model at another backend.")
 @option("--dimensions", type=click.IntRange(min=1), metavar="N", section="Model", help="Length of the vectors.")
 @free_options("Model")
 @option("--input", "source", metavar="FILE", section="Input and output", help="Read the texts from here; - is stdin.")
@@ -75,6 +81,7 @@ EXAMPLES = (
 @option(
     "--show-usage", is_flag=True, section="Input and output", show_default=False, help="Tokens and time, on stderr."
 )
+@written_option("Input and output")
 @option("--batch-size", type=click.IntRange(min=1), default=64, metavar="N", section="Speed", help="Texts in a call.")
 @option("--parallel", type=click.IntRange(min=1), default=4, metavar="N", section="Speed", help="Calls at once.")
 @connection_options()
@@ -84,6 +91,7 @@ def command(
     terminal: Terminal,
     texts: tuple[str, ...],
     model: str | None,
+    fallbacks: list[Named],
     dimensions: int | None,
     options: tuple[tuple[str, Any], ...],
     source: str | None,
@@ -91,6 +99,7 @@ def command(
     output: str | None,
     form: str | None,
     show_usage: bool,
+    ledger: str | None,
     batch_size: int,
     parallel: int,
     connection: Connection,
@@ -105,6 +114,8 @@ def command(
     """
     source = _source(texts, source)
     backend, name = _target(named_model(model), connection)
+    _check_comparable(f"{backend}/{name}", name, fallbacks)
+    targets = Targets(backend, name, connection, fallbacks)
     call = merged(options, dimensions=dimensions, **connection.per_call())
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -115,11 +126,12 @@ def command(
         writer = vector_writer(form, output, file, terminal)
 
         from ipfs_accelerate_py.cli.batches import Embedding
-        from ipfs_accelerate_py.sync import Client
 
-        settings = {**connection.arguments(), "max_concurrent_requests": parallel}
-        client = stack.enter_context(Client(backend, **settings))
-        terminal.detail(f"asking {name} of {backend} at {shown_address(client.base_url)}")
+        client = targets.open(name, max_concurrent_requests=parallel)
+        stack.enter_context(client)
+        targets.tell(terminal, client, name)
+        if ledger is not None:
+            client.open_ledger(ledger)
         advance = stack.enter_context(_progress(terminal, total, file))
         work = Embedding(client, name, call, writer, batch_size=batch_size, parallel=parallel, progress=advance)
         try:
@@ -133,7 +145,22 @@ def command(
             raise
     if not work.written:
         raise click.UsageError("no texts: nothing but empty lines was read")
-    _report(terminal, work, output, show_usage, time.monotonic() - began, f"{backend}/{work.answered_by}")
+    if set(work.backends) != {backend}:
+        shares = ", ".join(f"{count} by {each}" for each, count in work.backends.items())
+        terminal.note(f"({counted(work.written, 'text', 'texts')} embedded: {shares})")
+    answered_by = " and ".join(f"{each}/{work.answered_by}" for each in work.backends)
+    _report(terminal, work, output, show_usage, time.monotonic() - began, answered_by)
+
+
+def _check_comparable(first: str, name: str, fallbacks: list[Named]) -> None:
+    """A fallback must be the same model: what two models make of a text has nothing to do with each other."""
+    for backend, model in fallbacks:
+        if not same_model(name, model):
+            raise click.UsageError(
+                f"--fallback {backend}/{model} is another model than {first}: vectors of two models cannot be "
+                f"compared, and a search over both finds nonsense. Name the same model at another backend: "
+                f"{backend}/{name}"
+            )
 
 
 def _source(texts: tuple[str, ...], source: str | None) -> str | None:

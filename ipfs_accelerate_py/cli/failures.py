@@ -63,6 +63,11 @@ def exit_code(error: BaseException) -> ExitCode:
 
 def summary(error: BaseException) -> str:
     """What went wrong and where: one line, but for a configuration's list of problems."""
+    others = getattr(error, "fallbacks", ())
+    return _summary(error) + (f"; then {', '.join(others)}" if others else "")
+
+
+def _summary(error: BaseException) -> str:
     if not isinstance(error, e.AccelerateError):
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if not isinstance(error, e.BackendError):
@@ -121,4 +126,5 @@ def describe(error: BaseException, code: ExitCode) -> dict[str, Any]:
     if isinstance(error, e.BackendError):
         for name in ("backend", "status", "param", "request_id", "attempts"):
             said[name] = getattr(error, name)
+    said["fallbacks"] = list(getattr(error, "fallbacks", ())) or None
     return {"error": {name: value for name, value in said.items() if value is not None}}

@@ -59,9 +59,36 @@ settings:
 #      model: openai/my-model
 #      api_base: http://127.0.0.1:8002/v1
 #      api_key: none
+#  # Several targets behind one name: where one fails, is slow or full, the next one answers.
+#  - name: smart
+#    first_content_timeout: 20
+#    targets:
+#      - model: openai/gpt-4o
+#        api_key: os.environ/OPENAI_API_KEY
+#      - model: claude/claude-sonnet-4-5
+#        api_key: os.environ/ANTHROPIC_API_KEY
+#    fallbacks: [mine]
 #  - model_name: small-embeddings
 #    litellm_params:
 #      model: local/all-MiniLM-L6-v2
+
+# Keys of clients, each with its tenant, models, rates and budget.
+#keys:
+#  - name: search-team
+#    key: os.environ/SEARCH_TEAM_KEY
+#    models: [fast, smart]
+#    requests_per_minute: 600
+#    max_concurrent: 20
+
+# Everything below is off unless it is here.
+#cache:
+#  exact: true
+#single_flight: true
+#ledger:
+#  path: usage.sqlite3
+#alerts:
+#  - metric: error_rate
+#    above: 0.05
 """
 
 TEMPLATES = ("credentials", "gateway")

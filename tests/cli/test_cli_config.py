@@ -99,6 +99,35 @@ def test_a_right_file(invoke: Invoke, home: Path) -> None:
     assert found["models"] == [{"name": "fast", "backend": "groq", "model": "llama"}]
 
 
+ALIASES = """\
+model_list:
+  - name: smart
+    targets: [{model: openai/a, api_key: k}, {model: groq/b, api_key: k}]
+    fallbacks: [cheap]
+  - {name: cheap, model: groq/c, api_key: k, weight: 2}
+  - {name: cheap, model: groq/d, api_key: k, strategy: weighted}
+keys: [{name: a, key: k1, tenant: t}, {name: b, key: k2, tenant: t}]
+cache: {exact: true}
+"""
+
+
+def test_aliases_and_keys_are_shown(invoke: Invoke, home: Path) -> None:
+    (home / "aliases.yaml").write_text(ALIASES)
+    result = invoke("config", "check", "aliases.yaml")
+    assert result.stdout == "smart\topenai/a > groq/b, then cheap\ncheap\tgroq/c | groq/d (weighted)\n"
+    assert "2 virtual keys of 1 tenant" in result.stderr
+    assert "switched on: exact cache" in result.stderr
+    found = json.loads(invoke("config", "check", "aliases.yaml", "--json").stdout)
+    assert found["aliases"][0] == {
+        "name": "smart", "targets": ["openai/a", "groq/b"], "strategy": "order", "fallbacks": ["cheap"],
+    }  # fmt: skip
+    assert found["keys"] == [{"name": "a", "tenant": "t"}, {"name": "b", "tenant": "t"}]
+    (home / "aliases.yaml").write_text(ALIASES.replace("[cheap]", "[chaep]"))
+    wrong = invoke("config", "check", "aliases.yaml")
+    assert wrong.exit_code == 2
+    assert "aliases.yaml:4: model_list[0].fallbacks[0]: there is no name 'chaep'" in wrong.stderr
+
+
 def test_a_wrong_file_is_told_line_by_line(invoke: Invoke, home: Path) -> None:
     (home / "bad.yaml").write_text(GOOD.replace("  api_key:", "  prot: 8000\n  api_key:"))
     result = invoke("config", "check", "bad.yaml", env={"GATEWAY_KEY": KEY})
@@ -147,9 +176,13 @@ def test_all_that_the_gateway_template_offers_is_right(invoke: Invoke, home: Pat
     """Whoever takes the # away from its lines gets what they say."""
     text = invoke("config", "template", "gateway").stdout
     (home / "all.yaml").write_text(re.sub(r"^( *)#(?=[a-z-]|  )", r"\1", text, flags=re.MULTILINE))
-    environ = dict.fromkeys(("GATEWAY_KEY", "GROQ_API_KEY", "ANTHROPIC_API_KEY"), KEY)
+    names = ("GATEWAY_KEY", "GROQ_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "SEARCH_TEAM_KEY")
+    environ = dict.fromkeys(names, KEY)
     config = load_config("all.yaml", environ=environ, credentials=Credentials(environ=environ))
-    assert [entry.name for entry in config.models] == ["fast", "mine", "small-embeddings"]
+    assert [entry.name for entry in config.models] == ["fast", "small-embeddings"]
+    assert {entry.name: len(entry.targets) for entry in config.aliases} == {"mine": 1, "smart": 2}
+    assert [key.name for key in config.keys] == ["search-team"]
+    assert sorted(config.features) == ["alerts", "exact_cache", "ledger", "single_flight"]
     assert [entry.backend for entry in config.backends] == ["groq", "claude", "ollama", "llvm"]
     assert (config.host, config.port, config.preload) == ("127.0.0.1", 8000, ("all-MiniLM-L6-v2",))
     assert [key.name for key in config.api_keys] == ["GATEWAY_KEY"]

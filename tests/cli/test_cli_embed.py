@@ -136,7 +136,10 @@ def test_no_more_calls_at_once_than_asked(home: Path, invoke: Invoke) -> None:
         arguments = ("embed", "-m", "m", "--base-url", sim.url, "--batch-size", "1", "--retries", "0")
         texts = "\n".join(map(str, range(12)))
         assert invoke(*arguments, "--parallel", "2", input=texts).exit_code == 0
-        assert invoke(*arguments, "--parallel", "6", input=texts).exit_code == 4
+        assert {request.status for request in sim.requests} == {200}
+        # One too many at once is refused, waits its turn, and is no retry.
+        assert invoke(*arguments, "--parallel", "6", input=texts).exit_code == 0
+        assert {request.status for request in sim.requests} == {200, 429}
 
 
 def test_options_and_usage(configured: SimulatorThread, invoke: Invoke) -> None:
