@@ -7,10 +7,14 @@ called from any thread.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
+from ipfs_accelerate_py.api_backends.batching import EmbeddingBatching
+from ipfs_accelerate_py.api_backends.books import key_stats, track_costs, usage_stats
+from ipfs_accelerate_py.api_backends.caching import SemanticCaching
 from ipfs_accelerate_py.api_backends.results import CircuitState
 from ipfs_accelerate_py.api_backends.tickets import HandlerResult, Pending, Ticket
 from ipfs_accelerate_py.api_backends.twins import awaitable, blocking
@@ -30,7 +34,7 @@ _CALL_OPTIONS = frozenset(("priority", "request_id", "api_key_name", "timeout", 
 _REQUEST_INFO = _CALL_OPTIONS | {"endpoint_url", "data", "method", "endpoint_id", "queue_entry_time"}
 
 
-class ApiBackend(LiveSettings):
+class ApiBackend(EmbeddingBatching, SemanticCaching, LiveSettings):
     """Base of the older API's classes.
 
     Args:
@@ -66,6 +70,7 @@ class ApiBackend(LiveSettings):
         **settings: Any,
     ) -> None:
         self._client = Client(self._service, metadata=metadata, **_without_aliases(settings))
+        track_costs(self._client)
         self.settings = self._client.settings
         self._endpoints: dict[str, Client] = {}
 
@@ -114,6 +119,9 @@ class ApiBackend(LiveSettings):
         and keys given here, and has its own queue, breaker and books.
         """
         endpoint = self._client.twin(api_key=api_key, **_without_aliases(settings))
+        track_costs(endpoint)
+        if self._client.ledger is not None:
+            endpoint.open_ledger(self._client.ledger, check=False)
         endpoint_id = f"endpoint_{random.getrandbits(48):012x}"
         self._endpoints[endpoint_id] = endpoint
         return endpoint_id
@@ -161,21 +169,44 @@ class ApiBackend(LiveSettings):
     def get_key_usage_stats(self, endpoint_id: str | None = None) -> dict[str, dict[str, Any]]:
         """By name of key: ``requests``, ``failures``, ``tokens``, ``active``, and whether and why it is in quarantine.
 
-        Calls sent without a key stand under ``none``. There is no ``cost``: it needs prices, and there are none yet.
+        Calls sent without a key stand under ``none``. ``cost`` is US dollars, of the calls whose price is known; it is
+        there only where there are prices (see `get_usage_stats`).
         """
-        keys: dict[str, dict[str, Any]] = self._client_of(endpoint_id).snapshot()["keys"]
-        return keys
+        return key_stats(self._client_of(endpoint_id))
 
     # --- books ---------------------------------------------------------------------------------------------------
 
     def get_usage_stats(self, endpoint_id: str | None = None) -> dict[str, Any]:
         """``total_requests``, ``successful_requests``, ``failed_requests``, ``total_tokens`` and more, also by model.
 
-        Without ``endpoint_id``, of the calls that named none: each endpoint has its own books. There is no
-        ``estimated_cost_usd``: it needs prices, and there are none yet.
+        Without ``endpoint_id``, of the calls that named none: each endpoint has its own books.
+        ``estimated_cost_usd`` is what they cost by the prices of genai-prices (the extra ``[prices]``): of the calls
+        whose price is known, and ``unpriced_requests`` says how many others there are. Where it is not installed, or
+        no price of theirs is known, there is no such figure, rather than a wrong one. Where a ledger is open
+        (`open_ledger`), ``ledger`` has what it knows of this service, whenever and by whomever it was asked.
         """
-        usage: dict[str, Any] = self._client_of(endpoint_id).snapshot()["usage"]
-        return usage
+        return usage_stats(self._client_of(endpoint_id))
+
+    def open_ledger(self, where: str | os.PathLike[str] | None = None, **options: Any) -> None:
+        """Write every call of this object and of its endpoints into a database; see `Client.open_ledger`."""
+        from ipfs_accelerate_py.ledger import Ledger
+
+        ledger = self._client.open_ledger(where, **options)
+        assert isinstance(ledger, Ledger)
+        for endpoint in self._endpoints.values():
+            endpoint.open_ledger(ledger, check=False)
+
+    def close_ledger(self) -> None:
+        """Write what is left, and keep no more books."""
+        for client in (*self._endpoints.values(), self._client):
+            client.close_ledger()
+
+    def generate_report(self, format: str = "dict", endpoint_id: str | None = None) -> Any:
+        """What happened so far: calls, failures by kind, latencies, queue, breaker, keys, caches, batches, costs.
+
+        ``format`` is "dict" for plain data, or "markdown" or "html" for people. What is not enabled is named as such.
+        """
+        return self._client_of(endpoint_id).report(format)
 
     def reset_usage_stats(self, endpoint_id: str | None = None) -> None:
         """Start the usage statistics again from zero."""

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.api_backends.base import ApiBackend
+from ipfs_accelerate_py.api_backends.books import key_stats
 from ipfs_accelerate_py.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class ApiKeyMultiplexer:
 
     def get_usage_stats(self) -> dict[str, dict[str, dict[str, Any]]]:
         """By provider and name of key: ``usage`` (requests), ``current_requests``, ``queue_size`` (of the pool: whoever
-        waits there may get any key), and ``failures``, ``tokens``, ``quarantined``, ``available_in`` (seconds)."""
+        waits there may get any key), and ``failures``, ``tokens``, ``quarantined``, ``available_in`` (seconds); where
+        there are prices (the extra ``[prices]``), ``cost`` in US dollars."""
         with self._lock:
             pools = dict(self._pools)
         return {provider: pools[provider].stats() if provider in pools else {} for provider in _CLASSES}
@@ -218,6 +220,7 @@ class _Pool:
 
     def stats(self) -> dict[str, dict[str, Any]]:
         state = self.face._client.snapshot()
+        keys = key_stats(self.face._client)
         known = self.names()
         return {
             name: {
@@ -228,7 +231,8 @@ class _Pool:
                 "tokens": key["tokens"],
                 "quarantined": key["quarantined"],
                 "available_in": key["available_in"],
+                **({"cost": key["cost"]} if "cost" in key else {}),
             }
-            for name, key in state["keys"].items()
+            for name, key in keys.items()
             if name in known
         }

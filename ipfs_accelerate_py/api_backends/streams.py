@@ -1,7 +1,8 @@
 """Streaming answers of the older API: dictionaries with ``text`` and ``done``, for ``for`` and for ``async for``.
 
-Each piece has ``text`` (also ``reasoning``, ``refusal``, and ``index``, the choice it belongs to). The last one has
-``done`` True, no text, and what is known at the end: ``finish_reason``, ``usage``, ``model`` and the whole
+Each piece has ``text`` (also ``reasoning``, ``refusal``, and ``index``, the choice it belongs to). One with ``restart``
+says that the answer begins anew, and that the pieces before it are to be thrown away; only routers send it. The last
+has ``done`` True, no text, and what is known at the end: ``finish_reason``, ``usage``, ``model`` and the whole
 ``tool_calls``. It comes only after a complete answer: one that breaks off raises its error instead.
 """
 
@@ -33,9 +34,11 @@ class _Pieces:
 
     def _piece(self, chunk: Chunk) -> dict[str, Any] | None:
         self._collector.add(chunk)
-        if not (chunk.text or chunk.reasoning or chunk.refusal):
+        if not (chunk.text or chunk.reasoning or chunk.refusal or chunk.restart):
             return None
+        began_anew = {"restart": True} if chunk.restart else {}
         return {
+            **began_anew,
             "text": chunk.text,
             "reasoning": chunk.reasoning,
             "refusal": chunk.refusal,

@@ -16,12 +16,6 @@ Make = Callable[..., Any]
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-@pytest.mark.parametrize("name", ["enable_semantic_cache", "enable_embedding_batching", "generate_report"])
-def test_what_is_not_there_yet_is_absent_and_not_a_stub(name: str) -> None:
-    for kind in (openai_api, groq, llvm):
-        assert not hasattr(kind(), name)
-
-
 # --- openai_api --------------------------------------------------------------------------------------------------
 
 

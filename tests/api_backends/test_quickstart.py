@@ -1,12 +1,11 @@
 """Every example of the quickstart, run as it is written, and those of the final report.
 
 What changes is where the services are, the keys, and the files that an example reads: it makes no difference to a block
-whether `OPENAI_BASE_URL` is set. What an example asks for that other work brings is in `LATER`.
+whether `OPENAI_BASE_URL` is set.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 import time
 import urllib.request
@@ -19,6 +18,7 @@ import pytest
 from ipfs_accelerate_py import api_backends
 from ipfs_accelerate_py.api_backends import ApiKeyMultiplexer, ollama, openai_api
 from ipfs_accelerate_py.api_backends.base import ApiBackend
+from ipfs_accelerate_py.errors import UnsupportedOperation
 from ipfs_accelerate_py.simulator import Fault, SimulatorThread
 from tests.documents import examples, original
 
@@ -46,17 +46,6 @@ ADDRESSES = {
     "https://api.anthropic.com": "anthropic",
     "http://localhost:11434/api": "ollama",
 }
-#: What examples, or the documents' lists of methods, ask of the classes and is to come: by the subject that brings it.
-#: An entry whose attribute exists fails `test_what_is_to_come_is_told`: then it goes, and its example runs whole.
-LATER = {
-    "enable_semantic_cache": "caches",
-    "get_cache_stats": "caches",
-    "enable_embedding_batching": "batching",
-    "get_batching_stats": "batching",
-    "generate_report": "monitoring",
-}
-#: The same for figures in what `get_usage_stats` and `get_key_usage_stats` give.
-LATER_FIGURES = {"estimated_cost_usd": "cost ledger", "cost": "cost ledger"}
 #: Examples that are no Python.
 COMMANDS = {"Testing API Implementations", "Testing Queue and Backoff Functionality"}
 MODELS = [
@@ -96,7 +85,7 @@ def run(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HF_API_TOKEN", "hf-environment")
     made: list[Any] = []
 
-    def execute(section: str, *, without: str = "", **given: Any) -> dict[str, Any]:
+    def execute(section: str, **given: Any) -> dict[str, Any]:
         code = EXAMPLES[section].code
         for name, (service, _) in CLASSES.items():
             if re.search(rf"\b{name}\b", code):
@@ -106,12 +95,9 @@ def run(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 code = code.replace(address, services(service).url)
         script = tmp_path / "example.py"
         script.write_text(code)
-        tree = ast.parse(code)
-        if without:
-            tree.body = [statement for statement in tree.body if not _calls(statement, without)]
         namespace = dict(given)
         try:
-            exec(compile(tree, script, "exec"), namespace)
+            exec(compile(code, script, "exec"), namespace)
         finally:
             made.extend(value for value in namespace.values() if isinstance(value, ApiBackend | ApiKeyMultiplexer))
         return namespace
@@ -119,16 +105,6 @@ def run(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield execute
     for face in made:
         face.close()
-
-
-def _calls(statement: ast.stmt, method: str) -> bool:
-    """Whether a statement is a call of this method, and nothing else."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Call)
-        and isinstance(statement.value.func, ast.Attribute)
-        and statement.value.func.attr == method
-    )
 
 
 def all_kept(simulator: SimulatorThread) -> bool:
@@ -288,9 +264,11 @@ def test_groq_models(run: Run, services: Services, capsys: pytest.CaptureFixture
 
 def test_usage_statistics(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     made = run("Usage Tracking and Statistics", messages=MESSAGES)
-    total = made["response"]["usage"]["total_tokens"]
+    used = made["response"]["usage"]
     printed = capsys.readouterr().out
-    assert f"Total tokens used: {total}\nEstimated cost: $N/A\nTotal requests: 1" in printed
+    # Groq's prices of llama3-8b-8192: 5 and 8 cents for a million tokens.
+    cost = round((used["prompt_tokens"] * 0.05 + used["completion_tokens"] * 0.08) / 1e6, 10)
+    assert f"Total tokens used: {used['total_tokens']}\nEstimated cost: ${cost}\nTotal requests: 1" in printed
     assert made["groq_api"].get_usage_stats()["total_requests"] == 0
 
 
@@ -428,39 +406,57 @@ def test_a_request_of_high_priority(run: Run, services: Services, monkeypatch: p
     assert [request.status for request in services("anthropic").requests] == [400, 200]
 
 
-# --- what is to come ---------------------------------------------------------------------------------------------
+def test_batched_embeddings(run: Run, services: Services, capsys: pytest.CaptureFixture[str]) -> None:
+    services("openai").always(Fault.latency(0.05))  # a service that takes a moment, as they do
+    made = run("Request Batching")
+    assert len(made["results"]) == 10
+    requests = services("openai").requests
+    assert sum(len(request.body["input"]) for request in requests) == 10
+    assert len(requests) < 10
+    stats = made["client"].get_batching_stats()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == [f"Batches processed: {stats['batches']}", f"Requests batched: {stats['batched_requests']}"]
+    assert printed[2] == f"Average batch size: {stats['avg_batch_size']:.1f}"
+    assert printed[3] == "Estimated savings: $0.0000"
+    assert stats["batched_requests"] + stats["alone"] == 10
 
 
-@pytest.mark.parametrize(
-    ("section", "method"),
-    [("Semantic Caching", "enable_semantic_cache"), ("Request Batching", "enable_embedding_batching")],
-)
-def test_an_example_of_what_is_to_come(
-    run: Run, services: Services, capsys: pytest.CaptureFixture[str], section: str, method: str
-) -> None:
-    assert method in LATER
-    with pytest.raises(AttributeError, match=method):
-        run(section)
-    made = run(section, without=method)  # the rest of it runs, and prints no figures that there are none of
-    assert [answer for answer in (made.get("response1"), made.get("response2")) if answer] or len(made["results"]) == 10
-    assert capsys.readouterr().out == ""
+def test_a_semantic_cache(run: Run, services: Services, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    made = run("Semantic Caching")
+    # Both questions ask the same, but are less alike than the example's threshold wants.
+    assert len(services("anthropic").requests) == 2
+    lines = ["Cache hits: 0", "Cache misses: 2", "Hit rate: 0.00%", "Estimated savings: $0.0000"]
+    assert capsys.readouterr().out.splitlines() == lines
+    client = made["client"]
+    client.enable_semantic_cache(similarity_threshold=0.85)
+    first = client.chat([{"role": "user", "content": "Explain quantum computing"}])
+    second = client.chat([{"role": "user", "content": "What is quantum computing?"}])
+    third = client.chat([{"role": "user", "content": "What is classical computing?"}])
+    assert second["text"] == first["text"]
+    assert third["text"]
+    assert len(services("anthropic").requests) == 4
+    stats = client.get_cache_stats()
+    assert (stats["hits"], stats["misses"], round(stats["hit_rate"], 2)) == (1, 2, 33.33)
+    assert stats["tokens_saved"] == second["usage"]["total_tokens"]
+    client.disable_semantic_cache()
+    assert client.get_cache_stats()["hits"] == 0
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_what_is_to_come_is_told(name: str) -> None:
-    for face in api_backends.__all__:
-        kind = getattr(api_backends, face)
-        assert not hasattr(kind, name), f"{face}.{name} is there: take it out of LATER, and run its example"
-        with kind() as made, pytest.raises(AttributeError, match=name):
-            getattr(made, name)
+@pytest.mark.parametrize("name", ["s3_kit", "hf_tei"])
+def test_a_semantic_cache_where_there_are_no_questions(services: Services, name: str) -> None:
+    services("tei")
+    with getattr(api_backends, name)() as api, pytest.raises(UnsupportedOperation, match="answers no questions"):
+        api.enable_semantic_cache()
 
 
-def test_figures_that_are_to_come_are_absent(services: Services) -> None:
+def test_without_prices_there_are_no_figures_of_cost(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipfs_accelerate_py.api_backends.books.prices_installed", lambda: False)
     services("openai")
     with openai_api(api_key="sk-1") as client:
         client.chat("gpt-4o", MESSAGES)
         figures = {*client.get_usage_stats(), *client.get_key_usage_stats()["explicit"]}
-    assert figures.isdisjoint(LATER_FIGURES)
+    assert figures.isdisjoint({"estimated_cost_usd", "cost"})
 
 
 # --- the documents -----------------------------------------------------------------------------------------------

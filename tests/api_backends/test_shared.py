@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,7 +178,9 @@ def test_keys_take_turns_and_are_counted_by_name(simulators: Make, faces: Make) 
     stats = face.get_key_usage_stats()
     assert {name: usage["requests"] for name, usage in stats.items()} == {"first": 2, "second": 3, "third": 2}
     assert stats["second"]["tokens"] == 3 * answers[0]["usage"]["total_tokens"]
-    assert "cost" not in stats["second"]
+    used = answers[0]["usage"]
+    each = (used["prompt_tokens"] * 2.5 + used["completion_tokens"] * 10) / 1e6  # gpt-4o's dollars for a million
+    assert [figures["cost"] for figures in stats.values()] == pytest.approx([2 * each, 3 * each, 2 * each])
     assert not any(key in repr(stats) + repr(face.get_usage_stats()) for key in KEYS.values())
 
     face.remove_api_key("third")
@@ -315,7 +318,10 @@ def test_usage_is_counted_and_reset(simulators: Make, faces: Make) -> None:
     assert (stats["total_requests"], stats["successful_requests"], stats["failed_requests"]) == (3, 2, 1)
     assert stats["errors"] == {"ServerError": 1}
     assert stats["models"]["gpt-4o"]["requests"] == 3
-    assert "estimated_cost_usd" not in stats
+    given, made = stats["input_tokens"], stats["output_tokens"]
+    assert stats["estimated_cost_usd"] == pytest.approx((given * 2.5 + made * 10) / 1e6)
+    assert stats["models"]["gpt-4o"]["cost"] == pytest.approx(stats["estimated_cost_usd"])
+    assert stats["unpriced_requests"] == 0
     face.reset_usage_stats()
     assert face.get_usage_stats()["total_requests"] == face.get_usage_stats()["total_tokens"] == 0
 
@@ -343,3 +349,32 @@ def test_no_key_is_in_an_error_or_a_description(simulators: Make, faces: Make) -
         face.chat("gpt-4o", "Hello")
     told = repr(caught.value) + str(caught.value) + repr(vars(caught.value)) + repr(face) + repr(vars(face))
     assert "sk-very-secret" not in told
+
+
+def test_a_model_without_a_price_has_no_cost(simulators: Make, faces: Make) -> None:
+    face = faces(openai_api, simulators())
+    assert face.get_usage_stats()["estimated_cost_usd"] == 0
+    face.chat("a-model-of-nobody's", "Hello")
+    stats = face.get_usage_stats()
+    assert "estimated_cost_usd" not in stats
+    assert stats["unpriced_requests"] == 1
+    face.chat("gpt-4o", "Hello")
+    assert face.get_usage_stats()["estimated_cost_usd"] > 0
+
+
+def test_statistics_from_a_ledger(simulators: Make, faces: Make, tmp_path: Path) -> None:
+    where = tmp_path / "usage.sqlite3"
+    simulator = simulators()
+    for _ in range(2):  # two programs, one after the other
+        face = faces(openai_api, simulator)
+        face.open_ledger(where)
+        endpoint = face.create_endpoint()
+        for endpoint_id in (None, endpoint):
+            face.chat("gpt-4o", "Hello", endpoint_id=endpoint_id)
+        own = face.get_usage_stats()
+        assert own["total_requests"] == 1  # its own books, without the endpoint's
+        face.close_ledger()
+        assert "ledger" not in face.get_usage_stats()
+    assert own["ledger"]["total_requests"] == 4
+    assert own["ledger"]["estimated_cost_usd"] == pytest.approx(4 * own["estimated_cost_usd"])
+    assert own["ledger"]["total_tokens"] == 4 * own["total_tokens"]
