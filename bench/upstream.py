@@ -1,7 +1,7 @@
 """A fixed upstream for benchmarks: the leanest server that can be written here, so that it is never the bottleneck.
 
 Answers every POST with the same 600-byte chat completion, or, where the body asks for a stream, with the same chunks:
-all at once, or paced at ``--rate`` chunks a second.
+all at once, or paced at ``--rate`` chunks a second. With ``--delay`` a whole answer comes that many seconds later.
 
     python -m bench.upstream --port 9200
 """
@@ -63,6 +63,7 @@ class Upstream(asyncio.Protocol):
     unary = b""
     events: list[bytes] = []
     rate = 0.0
+    delay = 0.0
     connections = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,7 +85,10 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         body, self.body = self.body, bytearray()
         if b'"stream":true' not in body and b'"stream": true' not in body:
-            self.transport.write(self.unary)
+            if self.delay:
+                asyncio.get_running_loop().call_later(self.delay, self.transport.write, self.unary)
+            else:
+                self.transport.write(self.unary)
             return
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -103,13 +107,14 @@ class Upstream(asyncio.Protocol):
         self.transport.write(b"0\r\n\r\n")
 
 
-async def serve(port: int, chunks: int, rate: float) -> None:
+async def serve(port: int, chunks: int, rate: float, delay: float) -> None:
     body = unary_body()
     Upstream.unary = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     ) + body
     Upstream.events = stream_events(chunks)
     Upstream.rate = rate
+    Upstream.delay = delay
     server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
     print(f"upstream on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
@@ -120,8 +125,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9200)
     parser.add_argument("--chunks", type=int, default=100)
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--delay", type=float, default=0.0)
     arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, arguments.chunks, arguments.rate))
+    uvloop.run(serve(arguments.port, arguments.chunks, arguments.rate, arguments.delay))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What asks on behalf of each contestant, run in its own virtual environment."""
