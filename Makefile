@@ -26,7 +26,7 @@ endif
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev bench docs clean
+.PHONY: help run test check dev bench faults soak docs clean
 
 help: ## this list
 	@echo "ipfs_accelerate_py: one interface to inference"
@@ -43,6 +43,7 @@ run: $(VENV)/.run ## serve on http://127.0.0.1:8000/v1, with a local model   [PO
 test: $(VENV)/.dev ## every check and every test, from nothing   [ARGS="-k breaker"]
 	@tools/promtool.sh
 	@tools/mlserver.sh $(BIN)/python
+	@tools/redis.sh $(BIN)/python
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(RUN_TESTS) || status=$$?; \
@@ -59,14 +60,23 @@ check: $(VENV)/.dev ## formatting, lint, types, layers; no tests
 dev: $(VENV)/.dev ## set up .venv for development
 	@tools/promtool.sh
 	@tools/mlserver.sh $(BIN)/python
+	@tools/redis.sh $(BIN)/python
 	@echo "Ready: $(BIN)/ipfs-accelerate, $(BIN)/python -m pytest tests/test_framing.py, make check"
 
-bench: $(VENV)/.dev ## import cost, client and gateway beside others, all in pairs; some minutes   [OUT=bench/results]
+bench: $(VENV)/.dev ## what everything costs, beside others, all in pairs; half an hour   [OUT=bench/results]
+	@tools/peers.sh $(BIN)/python
 	@$(BIN)/python -m compileall -q ipfs_accelerate_py bench
-	@for each in import_cost client gateway; do \
+	@for each in import_cost client gateway pipeline limits caches semantic_cache batching; do \
 	    echo "== $$each"; \
 	    env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m bench.$$each $(if $(OUT),--out $(OUT)/$$each) || exit 1; \
 	done
+
+faults: $(VENV)/.dev ## the sixteen faults, ours beside LiteLLM and the openai client; a quarter of an hour   [OUT=bench/results]
+	@tools/peers.sh $(BIN)/python
+	@$(BIN)/python -m bench.faults $(if $(OUT),--out $(OUT)/faults)
+
+soak: $(VENV)/.dev ## 200,000 calls with faults, cancellations and streams; then the books are compared   [OUT=bench/results]
+	@$(BIN)/python -m bench.soak $(if $(OUT),--out $(OUT)/soak)
 
 docs: $(VENV)/.dev ## write what is generated, and check every link
 	@$(BIN)/python docs/generate_cli.py

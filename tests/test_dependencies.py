@@ -13,10 +13,21 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "ipfs_accelerate_py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-#: Rooms whose imports an extra brings.
-EXTRAS = {"gateway": "gateway", "runtimes": "local", "backends/s3": "s3"}
+#: Rooms and files whose imports an extra brings.
+EXTRAS = {
+    "gateway": "gateway",
+    "runtimes": "local",
+    "backends/s3": "s3",
+    "prices": "prices",
+    "ledger": "postgres",
+    "telemetry": "otel",
+    "pipeline/cache/redis_store.py": "redis",
+    "runtimes/vector_index.py": "semantic",
+}
 #: Imported under another name than the distribution's, or as a part of another's interface.
 BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml"}
+#: One namespace, several distributions.
+_OPENTELEMETRY = {"sdk": "opentelemetry-sdk", "exporter": "opentelemetry-exporter-otlp-proto-http"}
 
 
 def asked_for(requirements: list[str]) -> set[str]:
@@ -29,7 +40,7 @@ def imported(file: Path) -> Iterator[tuple[str | None, str]]:
     `require` imports what belongs to ``[local]``, and says so where it is missing, whoever calls it.
     """
     parts = file.relative_to(PACKAGE).parts
-    room = EXTRAS.get("/".join(parts[:2]), EXTRAS.get(parts[0]))
+    room = EXTRAS.get("/".join(parts)) or EXTRAS.get("/".join(parts[:2]), EXTRAS.get(parts[0]))
     for node in ast.walk(ast.parse(file.read_text())):
         names: list[str] = []
         extra = room
@@ -39,10 +50,13 @@ def imported(file: Path) -> Iterator[tuple[str | None, str]]:
             names = [node.module or ""]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require":
             names = [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
-            extra = "local"
+            extra = "otel" if room == "otel" else "local"
         for name in names:
             top = name.partition(".")[0]
             if top != PACKAGE.name and top not in sys.stdlib_module_names:
+                if top == "opentelemetry":
+                    yield extra, _OPENTELEMETRY.get(name.split(".")[1:2][0] if "." in name else "", f"{top}-api")
+                    continue
                 yield extra, BROUGHT_BY.get(top, top).lower().replace("_", "-")
 
 

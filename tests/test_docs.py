@@ -26,6 +26,11 @@ from tests.s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, store
 
 PAGES = (
     "docs/library.md",
+    "docs/routing.md",
+    "docs/streams.md",
+    "docs/sharing.md",
+    "docs/limits.md",
+    "docs/costs.md",
     "docs/older-api.md",
     *sorted(f"docs/backends/{path.name}" for path in ROOT.glob("docs/backends/*.md")),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +89,45 @@ def test_an_agent(backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert printed.count("calls:  get_temperature {") == 1
     answer = printed.partition("answer:")[2].strip()
     assert answer
+
+
+def test_a_router(capsys: pytest.CaptureFixture[str]) -> None:
+    run("router")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[2].strip() for line in lines if ":" in line] == [
+        "openai/gpt-4o, 1 attempt",
+        "claude/claude-sonnet-4-5, 4 attempts",
+        "llama3.2, 20 words",
+        "CircuitOpen; then claude/claude-sonnet-4-5: ReadTimeout (200), ollama/llama3.2: RateLimited (429)",
+        "openai claude openai claude",
+        "1 target",
+    ]
+
+
+def test_production(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])  # the program logs to the terminal, as programs do
+    run("production")
+    said = dict(re.findall(r"^([a-z][a-z ]+): +(.*)$", printed := capsys.readouterr().out, re.MULTILINE))
+    assert said["asked"] == "openai/gpt-4o, 0.000230 USD"
+    assert said["asked again"] == "the cache (exact), 0.000000 USD"
+    assert said["eight at once"] == "1 call"
+    assert said["the first is down"] == "claude/claude-sonnet-4-5, 0.000339 USD"
+    assert said["the next is slow"] == "20 words of llama3.2"
+    assert said["over its budget"].startswith("call 3. Budget 'tenant:globex/day'")
+    assert said["over its limit"].startswith("Limit 'tenant:batch'")
+    assert "CRITICAL: breaker_open" in said["the log"]
+    assert said["the report"].startswith("17 calls, 2 refused, ")
+    rows = [line.split() for line in printed.splitlines() if line.startswith("  ") and "calls," in line]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("acme", "claude-sonnet-4-5", "1"),
+        ("acme", "gpt-4o", "10"),
+        ("acme", "llama3.2", "1"),
+        ("batch", "llama3.2", "1"),
+        ("batch", "smart", "1"),
+        ("globex", "gpt-4o", "2"),
+        ("globex", "smart", "1"),
+    ]
 
 
 def test_models_in_a_store(

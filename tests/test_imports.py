@@ -82,3 +82,16 @@ def test_every_public_name_is_there() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Cleint'"):
         getattr(ipfs_accelerate_py, "Cleint")  # noqa: B009  # mypy knows, too
+
+
+def test_a_gateway_without_the_sections_does_not_wait_for_what_they_switch_on() -> None:
+    found = loaded_by(
+        "from ipfs_accelerate_py.gateway.app import GatewayApp\n"
+        "from ipfs_accelerate_py.gateway.config import GatewayConfig\n"
+        "GatewayApp(GatewayConfig(environment=False, local=False)).front.log_calls(None)"
+    )
+    unasked = (
+        *("router.core", "ledger", "prices", "pipeline.cache", "pipeline.batching", "pipeline.hedging"),
+        *("pipeline.singleflight", "pipeline.limits", "pipeline.budgets", "telemetry.alerts", "telemetry.tracing"),
+    )
+    assert [name for name in unasked if f"ipfs_accelerate_py.{name}" in found] == []

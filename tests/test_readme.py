@@ -61,15 +61,18 @@ def test_the_gateways_configuration_is_right(tmp_path: Path, monkeypatch: pytest
     (shown,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (tmp_path / "gateway.yaml").write_text(shown)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-environment")
     monkeypatch.setenv("GATEWAY_KEY", "sk-gateway")
     config = load_config(tmp_path / "gateway.yaml")
-    assert [model.name for model in config.models] == ["gpt-4o", "embeddings"]
+    assert [model.name for model in config.models] == ["embeddings"]
+    assert [alias.name for alias in config.aliases] == ["gpt-4o", "spare"]
     assert config.warnings == ()
 
 
 def test_every_command_of_the_command_line_is_one(tmp_path: Path) -> None:
     commands = re.findall(r"^\$ ipfs-accelerate (\w+)((?: --?[\w-]+)*)", README, re.MULTILINE)
-    assert {name for name, _ in commands} == {"chat", "check", "embed", "models", "config", "serve", "simulate"}
+    known = {"batch", "chat", "check", "config", "embed", "models", "serve", "simulate", "usage"}
+    assert {name for name, _ in commands} == known
     for name, _ in commands:
         helped = subprocess.run([PROGRAM, name, "--help"], capture_output=True, text=True, timeout=60, check=False)
         assert helped.returncode == 0, helped.stderr
