@@ -3,7 +3,9 @@
 **Growth.** A key begins with `INITIAL` calls. While more want to go, one more is let in each time that the ones under
 way have gone unrefused for a while; the whiles get shorter, so the number grows like e to the power of t / `INTERVAL`
 (an upstream without limits has 50 under way after a third of a second, once). A refusal comes sooner than an answer, so
-time without one is evidence enough, and calls of a minute are not waited for. (TCP's slow start, paced.)
+time without one is evidence enough, and calls of a minute are not waited for. (TCP's slow start, paced.) How soon a
+refusal comes is known from the first one on, and no while is shorter than a few times that: an upstream far away would
+be asked by many more before it is heard that there was one too many.
 
 **A refusal (429)** has two meanings, and `Retry-After` the wrong advice for one of them:
 
@@ -35,6 +37,9 @@ __all__ = ["Concurrency", "Refusal"]
 INITIAL = 5
 #: Seconds without a refusal after which one more call may go; less where good answers come faster than that.
 INTERVAL = 0.05
+#: The same, in times of what refusals are known to take. (Four: the whiles get shorter, and also the next ones must not
+#: be over before a refusal can have come.)
+REFUSALS = 4
 #: Seconds that a ceiling stands before one more is tried, and the most that they are doubled to.
 HOLD = 2.0
 LONGEST_HOLD = 60.0
@@ -72,6 +77,7 @@ class Concurrency:
     """The ceiling of one key. ``lease`` is whatever stands for one call; it is compared by identity."""
 
     __slots__ = (
+        "_answered_at",
         "_doubt",
         "_found",
         "_good",
@@ -80,6 +86,7 @@ class Concurrency:
         "_hold",
         "_hold_until",
         "_interval",
+        "_refusal",
         "_settled_at",
         "_streak",
         "_struck",
@@ -94,6 +101,8 @@ class Concurrency:
         #: With fewer calls under way than this nobody needs to ask `wait`: the ceiling, or 0 in doubt.
         self.limit = self.ceiling
         self._interval = INTERVAL
+        self._answered_at = 0.0  # the last good answer
+        self._refusal = 0.0  # seconds that refusals take
         self._streak = 0  # how often it has grown in a row
         self._grow_at = 0.0
         self._hold = HOLD
@@ -137,15 +146,16 @@ class Concurrency:
             self._good = max(self._good, self.ceiling)
             self.ceiling = self.limit = active
             self._streak += 1
-        elif active < self.ceiling or self._grow_at >= now - self._interval:
+        elif active < self.ceiling or self._grow_at >= now - self._while():
             return  # not all of them are under way; or they were not long ago, and the while is running
-        self._grow_at = now + self._interval / (self._streak + 1)
+        self._grow_at = now + self._while() / (self._streak + 1)
 
     # --- after it ------------------------------------------------------------------------------------------------
 
     def answered(self, lease: Any, began: float, now: float) -> bool:
         """A good answer has begun or is complete. True where those who wait should ask again."""
         self._interval = min(INTERVAL, now - began)
+        self._answered_at = now
         if now >= self._grow_at > 0.0 and self.ceiling > self._good:
             self._good = self.ceiling
             if self._found is not None and self._found < self.ceiling:
@@ -173,10 +183,13 @@ class Concurrency:
         """
         doubt = self._doubt
         until = now + rest
+        self._refusal = max(min(now - began, LONGEST_TEST), self._refusal / 2)
         if doubt is not None and doubt.test is not lease and now >= doubt.ends:
             self._settle(None, now)
             doubt = None
-        if rate or others == 0 or (doubt is not None and doubt.test is lease):
+        # Where refusals take as long as answers, those that were under way with it may have been answered meanwhile.
+        alone = others == 0 and began >= self._answered_at
+        if rate or alone or (doubt is not None and doubt.test is lease):
             if doubt is not None:
                 until = max(until, doubt.told) if told else doubt.told
                 self._settle(False, now)
@@ -196,8 +209,9 @@ class Concurrency:
             return Refusal(True)
         if doubt is None:
             doubt = self._doubt = _Doubt(self.ceiling, others >= self._good)
-            self.ceiling = min(self.ceiling, others)
+            self.ceiling = max(1, min(self.ceiling, others))
             self._grow_at = 0.0
+            doubt.armed = others == 0
         else:
             self.ceiling = max(1, self.ceiling - 1)  # one of those under way that were not to be
         doubt.ends = max(doubt.ends, until)
@@ -208,6 +222,10 @@ class Concurrency:
         refusal = Refusal()
         doubt.refusals.append(refusal)
         return refusal
+
+    def _while(self) -> float:
+        """Seconds without a refusal after which one more may go, where the ones before it had time to be refused."""
+        return max(self._interval, REFUSALS * self._refusal)
 
     # --- verdicts ------------------------------------------------------------------------------------------------
 
@@ -228,6 +246,7 @@ class Concurrency:
             self._try_again(self.ceiling, now)
         elif crowded is None:
             self._unclear = self.ceiling
+            self._streak = 0
             self._grow_at = now
         else:
             self.ceiling = max(doubt.before, self.ceiling)
@@ -236,7 +255,7 @@ class Concurrency:
     def _try_again(self, ceiling: int, now: float) -> None:
         self._found = self._good = self.ceiling = self.limit = ceiling
         self._streak = 0
-        self._grow_at = now + self._interval
+        self._grow_at = now + self._while()
         self._settled_at = (now, True)
 
     def _hold_on(self, ceiling: int, now: float) -> None:

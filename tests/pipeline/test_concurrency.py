@@ -103,6 +103,39 @@ def test_the_limit_is_found_with_few_refusals_and_kept(limit: int, latency: floa
         assert busy >= 0.85 * min(upstream.now - before, 50 * latency), "slots stood empty"
 
 
+@pytest.mark.parametrize("limit", [2, 5, 20])
+@pytest.mark.parametrize("refusal", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize("latency", [0.3, 2.0])
+def test_refusals_that_take_their_time_are_waited_for(limit: int, latency: float, refusal: float) -> None:
+    """Far away, a refusal takes longer than the whiles after which one more goes where nothing is known.
+
+    All fifty may be under way before the first is heard, once. After that it is known how long they take.
+    """
+    upstream = Upstream(limit, latency=latency, refusal=refusal)
+    upstream.run(50)
+    assert len(upstream.refusals) <= 50 - limit + 8
+    before = len(upstream.refusals)
+    upstream.run(100)
+    assert len(upstream.refusals) <= before + 6
+    assert 0.75 * limit <= upstream.crowd.ceiling <= limit + 1
+
+
+def test_one_that_is_refused_after_the_others_were_answered_was_not_alone(clock: Clock) -> None:
+    crowd = Concurrency()
+    leases = burst(crowd, clock, 5)
+    began = clock.now
+    clock.advance(0.3)
+    crowd.answered(leases[0], began, clock.now)
+    crowd.ended(leases[0])
+    found = crowd.refused(leases[4], began, 0, 2.0, clock.now, told=True)
+    assert found.crowded is None
+    assert crowd.wait(0, clock.now) == 0, "nobody is under way, so the test need not wait for anybody's end"
+    test = object()
+    crowd.take(test, 1, clock.now)
+    assert crowd.refused(test, clock.now, 0, 2.0, clock.now + 0.3, told=True).crowded is False
+    assert found.crowded is False
+
+
 def test_an_upstream_without_limits_is_not_held_back_for_long() -> None:
     """Also where an answer takes a minute: nobody waits for answers."""
     upstream = Upstream(latency=60.0)
