@@ -6,17 +6,21 @@ of a wider scope hold is looked at when that scope ends, against what there was 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import hypothesis
 import hypothesis.configuration
 import pytest
 
+from tests import virtual_time
 from tests.guards import environment, network, residue
 from tests.guards.residue import Residue
+
+virtual_time.install()
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The environment of whoever runs the tests, before it was cleaned: pip has its settings and its cache there.
@@ -44,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes says more about the machine's other work than about the code.
     hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("project")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return virtual_time.factories(item)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

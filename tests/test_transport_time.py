@@ -34,6 +34,8 @@ from tests.upstreams import (
     stream_head,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 # --- limits of time, each by itself ------------------------------------------------------------------------------
 
 
