@@ -17,6 +17,8 @@ from ipfs_accelerate_py.portal import new_event_loop
 from ipfs_accelerate_py.simulator import Fault, Simulator
 from tests.upstreams import QUICK, client_of, eventually, nothing_held
 
+pytestmark = pytest.mark.virtual_time
+
 
 class CancelAt:
     """Awaits a coroutine and cancels it at its n-th suspension.
@@ -190,7 +192,7 @@ async def test_a_queued_call_cancelled_anywhere(late: bool) -> None:
             assert client.snapshot()["queue"]["queued"] >= 1
             await holder.aclose()
             reached = await waiting
-            assert (await asyncio.wait_for(behind, 2)).text
+            assert (await asyncio.wait_for(behind, 20)).text
             await nothing_held(client)
             if not reached:
                 break
@@ -246,6 +248,9 @@ async def test_a_stream_closed_by_another_task_while_its_first_content_is_awaite
         await nothing_held(client)
 
 
+#: The limits of a thousand calls are short on purpose; they are not to strike where nothing is wrong.
+PATIENT: dict[str, Any] = {"first_byte_timeout": 60, "first_content_timeout": 60, "idle_timeout": 60}
+
 # --- many --------------------------------------------------------------------------------------------------------
 
 FAULTS = [
@@ -291,16 +296,16 @@ async def _thousand(seed: int) -> None:
         "max_concurrent_requests": 20,
         "queue_size": 2000,
         "max_retries": 2,
-        "first_byte_timeout": 0.15,
-        "idle_timeout": 0.15,
-        "first_content_timeout": 0.15,
+        "first_byte_timeout": 0.3,
+        "idle_timeout": 0.3,
+        "first_content_timeout": 0.3,
         "api_key": {f"key{number}": f"sk-{number}" for number in range(4)},
     }
     ends: Counter[str] = Counter()
     began = time.monotonic()
     async with Simulator(tokens=10) as sim, client_of(sim.url, **settings) as client:
         pool = client._backend.pipeline.keys
-        expected = (await client.chat("m", "x")).text
+        expected = (await client.chat("m", "x", **PATIENT)).text
         sim.random(0.3, FAULTS, seed=seed)
 
         async def one(number: int) -> None:
@@ -345,7 +350,7 @@ async def _thousand(seed: int) -> None:
                 loop.call_later(rng.random() * 0.06, task.cancel)
             if number % 20 == 0:
                 await asyncio.sleep(rng.random() * 0.01)
-        done, pending = await asyncio.wait(tasks, timeout=15)
+        done, pending = await asyncio.wait(tasks, timeout=120)
         assert not pending, f"{len(pending)} calls have no end"
         wrong = [task.exception() for task in done if not task.cancelled() and task.exception() is not None]
         assert not wrong, wrong[:3]
@@ -355,7 +360,7 @@ async def _thousand(seed: int) -> None:
         sim.clear()
         for key in pool._keys.values():
             key.quarantined_until = key.blocked_until = 0.0
-        assert (await client.chat("m", "x")).text == expected
+        assert (await client.chat("m", "x", **PATIENT)).text == expected
         await nothing_held(client)
         # Connections that lie idle in the pool are known on both sides.
         idle = client._backend.transport._pool.idle  # type: ignore[union-attr]
@@ -367,6 +372,6 @@ async def _thousand(seed: int) -> None:
     assert ends["answered"] > 200
     assert ends["cancelled"] > 50
     assert len(ends) > 5
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 150
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left

@@ -22,6 +22,8 @@ from ipfs_accelerate_py.errors import (
 from ipfs_accelerate_py.simulator import Fault, Simulator
 from tests.upstreams import client_of, eventually, nothing_held
 
+pytestmark = pytest.mark.virtual_time
+
 FUNCTION = {
     "name": "weather",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},

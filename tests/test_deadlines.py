@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from ipfs_accelerate_py.deadlines import Deadlines
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Wait:

@@ -164,11 +164,11 @@ def test_closing_cancels_what_runs_and_refuses_what_comes() -> None:
     made.call(double, 1)
     began = time.monotonic()
     made.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
     assert ended.is_set()
     assert not made._thread.is_alive()
     with pytest.raises(CancelledError):
-        future.result(timeout=1)
+        future.result(timeout=20)
     with pytest.raises(ConfigurationError, match="shutting down"):
         made.call(double, 1)
     made.close()
@@ -196,7 +196,7 @@ def test_what_was_adopted_is_closed_with_it() -> None:
 def test_a_submitted_call_settles_its_future_and_can_be_cancelled(gate: Portal) -> None:
     done: Future[int] = Future()
     cancel = gate.submit(done, double, 4)
-    assert done.result(1) == 8
+    assert done.result(20) == 8
     cancel()
     hanging: Future[None] = Future()
 
@@ -206,7 +206,7 @@ def test_a_submitted_call_settles_its_future_and_can_be_cancelled(gate: Portal) 
     cancel = gate.submit(hanging, hang)
     cancel()
     with pytest.raises(CancelledError):
-        hanging.result(1)
+        hanging.result(20)
     assert gate.call(double, 1) == 2
     assert gate.tasks == set()
 
@@ -244,7 +244,7 @@ class Feed:
 
 
 def tasks_are_gone(gate: Portal) -> bool:
-    until = time.monotonic() + 1
+    until = time.monotonic() + 20
     while gate.tasks and time.monotonic() < until:
         time.sleep(0.001)
     return not gate.tasks
@@ -253,7 +253,7 @@ def tasks_are_gone(gate: Portal) -> bool:
 def test_everything_comes_in_order(gate: Portal) -> None:
     feed = Feed(100, 37)
     assert list(feed.stream(gate)) == list(range(3700))
-    assert feed.aborted.wait(1)
+    assert feed.aborted.wait(20)
     assert tasks_are_gone(gate)
 
 
@@ -281,8 +281,8 @@ def test_a_slow_reader_holds_the_feed_back(gate: Portal) -> None:
 
 def test_a_reader_that_never_comes_back_runs_into_the_deadline(gate: Portal) -> None:
     feed = Feed(10_000)
-    stream = feed.stream(gate, bound=4, deadline=time.monotonic() + 0.05)
-    assert feed.aborted.wait(1)
+    stream = feed.stream(gate, bound=4, deadline=time.monotonic() + 1.0)
+    assert feed.aborted.wait(20)
     assert tasks_are_gone(gate)
     got = []
     with pytest.raises(ReadTimeout, match="deadline"):
@@ -299,7 +299,7 @@ def test_a_dropped_stream_lets_go(gate: Portal, state: str) -> None:
         time.sleep(0.01)
     del stream
     gc.collect()
-    assert feed.aborted.wait(1)
+    assert feed.aborted.wait(20)
     assert tasks_are_gone(gate)
 
 
@@ -313,7 +313,7 @@ def test_a_closed_stream_is_at_its_end(gate: Portal, read: int) -> None:
         stream.close()
         stream.close()
         assert list(stream) == []
-        assert feed.aborted.wait(1)
+        assert feed.aborted.wait(20)
         assert list(stream) == []
     assert tasks_are_gone(gate)
 
@@ -325,7 +325,7 @@ def test_a_reader_in_another_thread_wakes_up_when_the_stream_is_closed(gate: Por
         reading = pool.submit(lambda: list(stream))
         time.sleep(0.01)
         stream.close()
-        assert reading.result(1) == []
+        assert reading.result(20) == []
     assert tasks_are_gone(gate)
 
 
@@ -344,7 +344,7 @@ def test_who_waits_when_the_portal_closes_is_told_so_by_an_error_of_ours() -> No
         made.close()
         for waiting in (reading, calling):
             with pytest.raises(AccelerateError):
-                waiting.result(1)
+                waiting.result(20)
 
 
 def test_reading_on_the_portals_own_thread_is_refused(gate: Portal) -> None:

@@ -34,6 +34,8 @@ from tests.upstreams import (
     whole,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 # --- connections -------------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,8 @@ from tests.upstreams import (
     whole,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 # --- limits of size ----------------------------------------------------------------------------------------------
 
 

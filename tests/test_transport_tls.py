@@ -24,6 +24,8 @@ from tests.upstreams import (
     whole,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 # --- TLS ---------------------------------------------------------------------------------------------------------
 
 

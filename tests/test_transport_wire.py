@@ -22,6 +22,8 @@ from ipfs_accelerate_py.transport.response import Answer
 from ipfs_accelerate_py.transport.urls import Origin, resolve
 from tests.upstreams import END, RawServer, eventually, fetch, framed, opened, post, read_request, replies, whole
 
+pytestmark = pytest.mark.virtual_time
+
 QUICK = Limits(connect=5, first_byte=5, idle=5)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 from ipfs_accelerate_py import AsyncClient, Client
 from ipfs_accelerate_py.transport import HttpRequest, HttpTransport, Limits
 
+#: Seconds given to what comes true by itself. Nothing waits for all of them unless something is wrong.
+PATIENCE = 20.0
 #: Settings under which nothing sleeps long.
 QUICK: dict[str, Any] = {"initial_retry_delay": 0.005, "max_retry_delay": 0.2, "circuit_failure_threshold": 1000}
 
@@ -160,7 +162,7 @@ def held(client: AsyncClient | Client) -> dict[str, Any]:
     return {name: count for name, count in found.items() if count}
 
 
-async def nothing_held(client: AsyncClient, *others: asyncio.Task[Any], patience: float = 1.0) -> None:
+async def nothing_held(client: AsyncClient, *others: asyncio.Task[Any], patience: float = PATIENCE) -> None:
     """Assert that the client, within a moment, holds nothing, and that no task of its is left on the loop."""
     until = time.monotonic() + patience
     mine = {asyncio.current_task(), *others}
@@ -182,7 +184,7 @@ def _ours(task: asyncio.Task[Any]) -> bool:
     )
 
 
-def nothing_held_sync(client: Client, patience: float = 1.0) -> None:
+def nothing_held_sync(client: Client, patience: float = PATIENCE) -> None:
     until = time.monotonic() + patience
     while left := held(client):
         if time.monotonic() > until:
@@ -190,7 +192,7 @@ def nothing_held_sync(client: Client, patience: float = 1.0) -> None:
         time.sleep(0.002)
 
 
-async def eventually(holds: Callable[[], bool], patience: float = 1.0) -> None:
+async def eventually(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Assert that something comes true within a moment."""
     until = time.monotonic() + patience
     while not holds():

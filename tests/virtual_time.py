@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import selectors
 import socket
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["VirtualLoop", "factories", "install"]
+__all__ = ["VirtualLoop", "applies", "factories", "install"]
 
 #: Seconds that a turn of the loop takes. Not nothing: who waits until an instant asks again when it has not quite come,
 #: and a rounding error must not keep it there for ever.
@@ -44,11 +45,17 @@ def install() -> None:
         vars(time)["monotonic"] = _Monotonic()
 
 
+def applies(item: pytest.Item) -> bool:
+    """Whether a test asks for this clock. Ordinary functions of a marked file do not, nor who is marked with False."""
+    mark = item.get_closest_marker("virtual_time")
+    if mark is None or False in mark.args:
+        return False
+    return inspect.iscoroutinefunction(getattr(item, "obj", None))
+
+
 def factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The kind of event loop that a test asks for."""
-    if item.get_closest_marker("virtual_time") is not None:
-        return {"virtual": VirtualLoop}
-    return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualLoop} if applies(item) else {"real": asyncio.new_event_loop}
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -247,15 +247,15 @@ async def test_the_deadline_and_a_caller_who_leaves_end_the_call_on_the_server(
 ) -> None:
     with pytest.raises(ReadTimeout, match="limit of time"):
         await client.infer("slow", [X], timeout=0.1)
-    await asyncio.wait_for(echo[0].cancelled.wait(), 5)
+    await asyncio.wait_for(echo[0].cancelled.wait(), 60)
     echo[0].cancelled.clear()
     echo[0].arrived.clear()
     task = asyncio.ensure_future(client.infer("slow", [X]))
-    await asyncio.wait_for(echo[0].arrived.wait(), 5)
+    await asyncio.wait_for(echo[0].arrived.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(echo[0].cancelled.wait(), 5)
+    await asyncio.wait_for(echo[0].cancelled.wait(), 60)
     assert client.active_requests == 0
 
 

@@ -205,7 +205,7 @@ def test_the_least_loaded_key_is_taken_when_asked_for(simulators: Make, faces: M
         assert [request.key for request in simulator.requests] == ["first", "first", "second", "second"]
         gate.open()
         for call in calls:
-            call.result(timeout=5)
+            call.result(timeout=60)
 
 
 def test_a_refused_key_is_left_for_another_one(simulators: Make, faces: Make) -> None:

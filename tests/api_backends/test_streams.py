@@ -100,7 +100,7 @@ def test_a_stream_closed_from_another_thread_ends_and_never_says_done(simulators
         reading = pool.submit(list, stream)
         eventually(lambda: simulator.in_flight == 1)
         stream.close()
-        assert not any(piece["done"] for piece in reading.result(timeout=5))
+        assert not any(piece["done"] for piece in reading.result(timeout=60))
     eventually(lambda: given_back(face, simulator))
 
 

@@ -51,7 +51,7 @@ def test_a_failed_request_leaves_its_error_in_the_ticket(simulators: Make, faces
     face = faces(openai_api, simulator, max_retries=0)
     simulator.script(Fault.status(500))
     ticket = face.queue_with_priority(request_info())
-    concurrent.futures.wait([ticket], timeout=5)
+    concurrent.futures.wait([ticket], timeout=60)
     assert ticket["completed"] is True
     assert ticket["result"] is None
     assert isinstance(ticket["error"], ServerError)
@@ -63,7 +63,7 @@ def test_a_ticket_goes_to_its_endpoint(simulators: Make, faces: Make) -> None:
     simulator = simulators(api_keys={"ours": "sk-test", "theirs": "sk-other"})
     face = faces(openai_api, simulator)
     endpoint = face.create_endpoint(api_key="sk-other")
-    face.queue_with_priority({**request_info(), "endpoint_id": endpoint}).result(timeout=5)
+    face.queue_with_priority({**request_info(), "endpoint_id": endpoint}).result(timeout=60)
     assert simulator.requests[-1].key == "theirs"
 
 
@@ -78,7 +78,7 @@ def test_cancelling_a_ticket_gives_its_place_back(simulators: Make, faces: Make)
     assert running.cancel()
     eventually(lambda: face.active_requests == 0)
     eventually(lambda: simulator.counts["aborted"] == 1)
-    finished, unfinished = concurrent.futures.wait([running, waiting], timeout=5)
+    finished, unfinished = concurrent.futures.wait([running, waiting], timeout=60)
     assert finished == {running, waiting}
     assert not unfinished
     assert waiting["completed"] is True
@@ -103,7 +103,7 @@ def test_waiting_on_the_portals_own_thread_is_refused(simulators: Make, faces: M
     face._client.portal().run(wait_there)
     assert len(told) == 1
     gate.open()
-    ticket.result(timeout=5)
+    ticket.result(timeout=60)
 
 
 # --- twins -------------------------------------------------------------------------------------------------------

@@ -342,7 +342,7 @@ def test_ctrl_c_ends_the_call(configured: SimulatorThread) -> None:
         assert process.stdout is not None
         assert os.read(process.stdout.fileno(), 10)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert (out[-1:], err) == (b"\n", b"")
     until(lambda: configured.requests[-1].aborted_by_client)

@@ -31,7 +31,7 @@ def _url(process: subprocess.Popen[bytes]) -> str:
 def _get(url: str, key: str | None = None) -> tuple[int, Any]:
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -40,7 +40,7 @@ def _get(url: str, key: str | None = None) -> tuple[int, Any]:
 
 def _stopped(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tuple[int, str]:
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     return process.returncode, err.decode()
 
 

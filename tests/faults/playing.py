@@ -27,17 +27,20 @@ from ipfs_accelerate_py.simulator import Fault, SimulatorThread
 from ipfs_accelerate_py.simulator.wire import Request
 from tests.upstreams import QUICK, client_of, nothing_held, nothing_held_sync
 
-#: Seconds a call may take, and some grace for a busy machine.
-DEADLINE = 3.0
-GRACE = 1.5
+#: Seconds a call may take, and some grace for a busy machine. A limit that is to strike is set by the test that waits
+#: for it; no other may.
+DEADLINE = 30.0
+GRACE = 15.0
+#: For the healthy call after a fault: its client may have limits that are short on purpose.
+PATIENT: dict[str, Any] = {"first_byte_timeout": DEADLINE, "first_content_timeout": DEADLINE, "idle_timeout": DEADLINE}
 TOKENS = 20
 SETTINGS: dict[str, Any] = {
     **QUICK,
     "max_retries": 3,
     "initial_retry_delay": 0.01,
-    "idle_timeout": 0.5,
-    "first_byte_timeout": 0.5,
-    "connect_timeout": 0.2,
+    "idle_timeout": 10.0,
+    "first_byte_timeout": 10.0,
+    "connect_timeout": 10.0,
     "max_body_bytes": 1 << 20,
 }
 MODES = ["async unary", "async stream", "sync unary", "sync stream"]
@@ -64,9 +67,9 @@ class Outcome:
         return [later.t_start - earlier.t_start for earlier, later in itertools.pairwise(self.requests)]
 
 
-async def ask(client: AsyncClient, stream: bool, seen: Outcome) -> None:
+async def ask(client: AsyncClient, stream: bool, seen: Outcome, **limits: Any) -> None:
     if not stream:
-        reply = await client.chat("gpt-4o", "Hello", timeout=DEADLINE)
+        reply = await client.chat("gpt-4o", "Hello", timeout=DEADLINE, **limits)
         seen.text, seen.finish_reason, seen.usage, seen.attempts = (
             reply.text,
             reply.finish_reason,
@@ -74,7 +77,7 @@ async def ask(client: AsyncClient, stream: bool, seen: Outcome) -> None:
             reply.attempts,
         )
         return
-    running = client.stream("gpt-4o", "Hello", timeout=DEADLINE)
+    running = client.stream("gpt-4o", "Hello", timeout=DEADLINE, **limits)
     try:
         async for chunk in running:
             seen.text += chunk.text
@@ -83,9 +86,9 @@ async def ask(client: AsyncClient, stream: bool, seen: Outcome) -> None:
         seen.attempts = running.reply.attempts if running.reply else 0
 
 
-def ask_sync(client: Client, stream: bool, seen: Outcome) -> None:
+def ask_sync(client: Client, stream: bool, seen: Outcome, **limits: Any) -> None:
     if not stream:
-        reply = client.chat("gpt-4o", "Hello", timeout=DEADLINE)
+        reply = client.chat("gpt-4o", "Hello", timeout=DEADLINE, **limits)
         seen.text, seen.finish_reason, seen.usage, seen.attempts = (
             reply.text,
             reply.finish_reason,
@@ -93,7 +96,7 @@ def ask_sync(client: Client, stream: bool, seen: Outcome) -> None:
             reply.attempts,
         )
         return
-    running = client.stream("gpt-4o", "Hello", timeout=DEADLINE)
+    running = client.stream("gpt-4o", "Hello", timeout=DEADLINE, **limits)
     try:
         for chunk in running:
             seen.text += chunk.text
@@ -119,7 +122,7 @@ def go(mode: str, url: str, heal: Callable[[], None], settings: dict[str, Any]) 
             seen.skipped = client.snapshot()["usage"]["skipped_events"]
             heal()
             with contextlib.suppress(ConnectFailed):
-                await ask(client, stream, after)
+                await ask(client, stream, after, **PATIENT)
             await nothing_held(client)
 
     def synchronous() -> None:
@@ -134,7 +137,7 @@ def go(mode: str, url: str, heal: Callable[[], None], settings: dict[str, Any]) 
             seen.skipped = client.snapshot()["usage"]["skipped_events"]
             heal()
             with contextlib.suppress(ConnectFailed):
-                ask_sync(client, stream, after)
+                ask_sync(client, stream, after, **PATIENT)
             nothing_held_sync(client)
 
     if kind == "async":

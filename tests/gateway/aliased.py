@@ -72,7 +72,7 @@ class Aliased:
                     found.append(f"{name}'s connections")
             return found + [f"simulator {n}" for n, sim in enumerate(self.sims) if sim.in_flight]
 
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while held():  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 

@@ -13,6 +13,8 @@ from ipfs_accelerate_py.simulator import Fault
 from .aliased import CHAT, FOREIGN, STREAM, TWO, aliased
 from .support import error_of
 
+pytestmark = pytest.mark.virtual_time
+
 BOTH = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["unary", "stream"])
 
 

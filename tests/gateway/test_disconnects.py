@@ -12,6 +12,8 @@ from ipfs_accelerate_py.simulator import Fault
 
 from .support import ALIAS, CHAT, STREAM, Setup, connect, nothing_held, request, running, until
 
+pytestmark = pytest.mark.virtual_time
+
 JSON = {"content_type": "application/json"}
 
 

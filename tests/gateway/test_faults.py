@@ -12,6 +12,8 @@ from ipfs_accelerate_py.simulator import Fault
 
 from .support import CHAT, STREAM, Got, Setup, error_of, nothing_held, running
 
+pytestmark = pytest.mark.virtual_time
+
 BOTH = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["unary", "stream"])
 
 

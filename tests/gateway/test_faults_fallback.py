@@ -17,6 +17,8 @@ from ipfs_accelerate_py.simulator import Fault
 from .aliased import CHAT, FOREIGN, STREAM, TWO, Aliased, aliased
 from .support import Got, error_of
 
+pytestmark = pytest.mark.virtual_time
+
 BOTH = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["unary", "stream"])
 #: The same model at two places, which answer alike.
 TWINS = TWO.replace("openai/gpt-4o-mini", "openai/gpt-4o")

@@ -14,6 +14,8 @@ from ipfs_accelerate_py.simulator import Fault
 
 from .aliased import CHAT, STREAM, TWO, aliased, read
 
+pytestmark = pytest.mark.virtual_time
+
 EMBEDDINGS = """
 model_list:
   - name: vectors

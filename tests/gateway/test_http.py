@@ -11,6 +11,8 @@ from ipfs_accelerate_py.simulator import Fault
 
 from .support import CHAT, STREAM, Setup, ask, connect, error_of, nothing_held, request, running, until
 
+pytestmark = pytest.mark.virtual_time
+
 BODY = json.dumps(CHAT).encode()
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 NEXT = b"GET /admin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -118,6 +120,7 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
         assert (await client.receive()).end == "fin"
 
 
+@pytest.mark.virtual_time(False)  # the kernel's own timers have a part in it
 async def test_a_client_that_does_not_read_is_dropped() -> None:
     """Its answer is held up, so the upstream is too, and at last the connection goes."""
     sim = {"reply": LONG_WORD * 6000, "tokens": 6000}

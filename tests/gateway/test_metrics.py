@@ -28,6 +28,8 @@ from .support import (
     until,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def samples(setup: Setup) -> dict[str, float]:
     """``name{label=value,...}`` (labels sorted, empty ones left out) and the value."""

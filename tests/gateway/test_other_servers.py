@@ -14,6 +14,8 @@ from ipfs_accelerate_py.simulator import Fault, Simulator
 
 from .support import CHAT, STREAM, config_for
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Caller:
     """What a server is to the application: it brings the request, and takes the answer."""

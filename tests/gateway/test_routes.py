@@ -11,6 +11,8 @@ from ipfs_accelerate_py.simulator import Fault
 
 from .support import CHAT, CLIENT_KEY, UPSTREAM_KEY, Setup, ask, connect, error_of, request, running
 
+pytestmark = pytest.mark.virtual_time
+
 INFERENCE = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"]
 GUARDED = [*[("POST", path) for path in INFERENCE], ("GET", "/v1/models"), ("GET", "/v1/models/x"), ("GET", "/metrics")]
 

@@ -21,6 +21,8 @@ from ipfs_accelerate_py.simulator import Fault, Simulator
 
 from .support import CHAT, ask, error_of
 
+pytestmark = pytest.mark.virtual_time
+
 KEY = {"k": Secret("sk-x")}
 
 

@@ -20,6 +20,8 @@ from ipfs_accelerate_py.types import Priority
 from .aliased import CHAT, STREAM, Aliased, aliased
 from .support import error_of
 
+pytestmark = pytest.mark.virtual_time
+
 KEYS = """
 model_list:
   - {name: smart, model: openai/gpt-4o, base_url: "{0}", api_key: k, price: 10, settings: {{quick}}}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Seconds given to what is on its way out: a socket closes, and a thread ends, a little after it was told to.
-GRACE = 1.0
+GRACE = 10.0
 _PORTAL_THREAD = "ipfs-accelerate-portal"
 
 _never_finished: list[str] = []
@@ -82,7 +82,7 @@ def watch_loops() -> None:
     cancel_all_tasks = runners._cancel_all_tasks
 
     def watched(loop: asyncio.AbstractEventLoop) -> None:
-        until = loop.time() + 0.1
+        until = loop.time() + 2.0
         while asyncio.all_tasks(loop) and loop.time() < until:  # a few turns for what is about to end
             loop.run_until_complete(asyncio.sleep(0.001))
         _never_finished.extend(f"task {_words(task)}" for task in asyncio.all_tasks(loop))

@@ -15,6 +15,8 @@ from ipfs_accelerate_py.types import Chunk, Priority
 
 from .support import Backend, House, Source, make_call, settle, stream_reply, text_reply
 
+pytestmark = pytest.mark.virtual_time
+
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 
 

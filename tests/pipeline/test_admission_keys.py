@@ -14,6 +14,8 @@ from ipfs_accelerate_py.types import Priority
 
 from .support import Clock, House, make_call, make_pool, settle
 
+pytestmark = pytest.mark.virtual_time
+
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 
 

@@ -32,6 +32,8 @@ from tests.pipeline.batching_support import (
 )
 from tests.pipeline.support import settle
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def together(policy: Any, *calls: Call) -> list[Any]:
     return await asyncio.gather(*(policy(call) for call in calls), return_exceptions=True)

@@ -16,6 +16,8 @@ from tests.upstreams import eventually
 
 from .support import Backend, Clock, Source, make_call, settle, stream_reply, text_reply
 
+pytestmark = pytest.mark.virtual_time
+
 SOON = 0.01
 
 

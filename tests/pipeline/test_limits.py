@@ -16,6 +16,8 @@ from ipfs_accelerate_py.types import Call, Chunk, Priority, Reply, Usage
 
 from .support import Clock, Source, make_call, settle, stream_reply, text_reply
 
+pytestmark = pytest.mark.virtual_time
+
 
 def call_of(tenant: str = "", caller: str = "", model: str = "m", alias: str = "", **options: Any) -> Call:
     call = make_call(model=model, **options)

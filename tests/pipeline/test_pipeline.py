@@ -27,6 +27,8 @@ from tests.upstreams import eventually
 
 from .support import Backend, Source, make_call, settle, stream_reply, text_reply
 
+pytestmark = pytest.mark.virtual_time
+
 QUICK = {"initial_retry_delay": 0.001, "max_retry_delay": 0.01}
 
 

@@ -32,6 +32,8 @@ from ipfs_accelerate_py.types import Call, Reply
 
 from .support import Backend, Clock, make_call, make_pool, text_reply
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Retrying:
     """A retry policy whose sleeps are noted and take their time on a clock of their own."""

@@ -17,6 +17,8 @@ from ipfs_accelerate_py.types import Call, Chunk, Operation, Priority, Reply, To
 
 from .support import Backend, Source, make_call, settle, stream_reply, text_reply
 
+pytestmark = pytest.mark.virtual_time
+
 
 class House:
     """A usage policy, single flight, and a backend that answers when it is told to."""

@@ -49,7 +49,7 @@ def upstream(hf_home: Path) -> Iterator[str]:
         announced = re.search(r"running on (http://127\.0\.0\.1:\d+)", output)
         return f"{announced[1]}/v1" if announced and healthy(f"{announced[1]}/health") else None
 
-    with running(command, log=hf_home / "server.log", env=_environment(hf_home), ready=ready, seconds=90) as url:
+    with running(command, log=hf_home / "server.log", env=_environment(hf_home), ready=ready, seconds=1200) as url:
         yield url
 
 
@@ -74,5 +74,5 @@ def gateway(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         announced = re.search(r"on (http://127\.0\.0\.1:\d+)/v1", output)
         return f"{announced[1]}/v1" if announced and healthy(f"{announced[1]}/health") else None
 
-    with running(command, log=folder / "gateway.log", env=dict(os.environ), ready=ready, seconds=30) as url:
+    with running(command, log=folder / "gateway.log", env=dict(os.environ), ready=ready, seconds=120) as url:
         yield url

@@ -94,7 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         log=folder / "server.log",
         env=dict(os.environ),
         ready=lambda output: url if healthy(f"{url}/v2/health/ready") else None,
-        seconds=60,
+        seconds=300,
     ):
         yield Addresses(url, f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{metrics}")
 

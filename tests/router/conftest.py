@@ -1,35 +1,52 @@
-"""Two simulators for all the tests of a file, without faults at the beginning of each."""
+"""Two simulators for each test: on its own loop where its time is virtual, otherwise on threads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ipfs_accelerate_py.simulator import SimulatorThread
+from ipfs_accelerate_py.simulator import Simulator, SimulatorThread
+from tests import virtual_time
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def _first() -> Iterator[SimulatorThread]:
     with SimulatorThread("openai", tokens=20) as sim:
         yield sim
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def _second() -> Iterator[SimulatorThread]:
     with SimulatorThread("openai", tokens=20) as sim:
         yield sim
 
 
 @pytest.fixture
-def first(_first: SimulatorThread) -> Iterator[SimulatorThread]:
-    """The primary's service."""
-    yield _first
-    _first.clear()
+async def _first_here() -> AsyncIterator[Simulator]:
+    async with Simulator("openai", tokens=20) as sim:
+        yield sim
 
 
 @pytest.fixture
-def second(_second: SimulatorThread) -> Iterator[SimulatorThread]:
+async def _second_here() -> AsyncIterator[Simulator]:
+    async with Simulator("openai", tokens=20) as sim:
+        yield sim
+
+
+@pytest.fixture
+def first(request: pytest.FixtureRequest) -> SimulatorThread:
+    """The primary's service. (What tests use of the two kinds is the same.)"""
+    return _simulator(request, "_first")
+
+
+@pytest.fixture
+def second(request: pytest.FixtureRequest) -> SimulatorThread:
     """The fallback's service."""
-    yield _second
-    _second.clear()
+    return _simulator(request, "_second")
+
+
+def _simulator(request: pytest.FixtureRequest, name: str) -> SimulatorThread:
+    here = "_here" if virtual_time.applies(request.node) else ""
+    sim: SimulatorThread = request.getfixturevalue(name + here)
+    return sim

@@ -14,7 +14,7 @@ from ipfs_accelerate_py.credentials import Credential, Secret
 from ipfs_accelerate_py.router.routed import Routed
 from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import Call, ChatRequest, Operation
-from tests.upstreams import QUICK, holding
+from tests.upstreams import PATIENCE, QUICK, holding
 
 __all__ = ["QUICK", "chat_call", "held", "make_routed", "nothing_held", "nothing_held_sync", "quick", "target"]
 
@@ -43,7 +43,7 @@ def held(router: AsyncRouter) -> dict[str, Any]:
     return found
 
 
-async def nothing_held(router: AsyncRouter, patience: float = 1.0) -> None:
+async def nothing_held(router: AsyncRouter, patience: float = PATIENCE) -> None:
     """Assert that the router, within a moment, holds nothing, and has left no task of its own."""
     until = time.monotonic() + patience
     while left := held(router) or [
@@ -55,7 +55,7 @@ async def nothing_held(router: AsyncRouter, patience: float = 1.0) -> None:
         await asyncio.sleep(0.002)
 
 
-def nothing_held_sync(router: Router, patience: float = 1.0) -> None:
+def nothing_held_sync(router: Router, patience: float = PATIENCE) -> None:
     router.portal().call(nothing_held, router.asynchronous, patience)
 
 

@@ -13,6 +13,8 @@ from ipfs_accelerate_py.simulator import Fault, SimulatorThread
 
 from .support import nothing_held, quick, target
 
+pytestmark = pytest.mark.virtual_time
+
 URL = "http://127.0.0.1:9/v1"
 
 

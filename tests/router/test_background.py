@@ -17,6 +17,8 @@ from tests.upstreams import eventually
 
 from .support import nothing_held, nothing_held_sync, quick, target
 
+pytestmark = pytest.mark.virtual_time
+
 # --- sessions ----------------------------------------------------------------------------------------------------
 
 

@@ -26,11 +26,12 @@ SETTINGS: dict[str, Any] = {
     "max_retries": 2,
     "initial_retry_delay": 0.01,
     "max_retry_delay": 5.0,
-    "idle_timeout": 0.4,
-    "first_byte_timeout": 0.4,
-    "first_content_timeout": 0.2,
+    "idle_timeout": 10.0,
+    "first_byte_timeout": 10.0,
+    "first_content_timeout": 10.0,
 }
-DEADLINE = 4.0
+#: Seconds a call may take. A limit that is to strike is set by the test that waits for it; no other may.
+DEADLINE = 40.0
 
 
 @dataclass
@@ -117,7 +118,7 @@ def play(mode: str, first: SimulatorThread, second: SimulatorThread, **options: 
             ask_sync(router, stream, after)
             nothing_held_sync(router)
     assert after.error is None, after.error
-    assert seen.seconds < DEADLINE + 0.5, "the call did not end inside its deadline"
+    assert seen.seconds < DEADLINE + 15, "the call did not end inside its deadline"
     if seen.error is None:
         assert seen.text == after.text, "not the whole answer"
         assert seen.usage is not None
@@ -139,16 +140,16 @@ def rescued(seen: Seen, first: int, second: int) -> Seen:
 def test_1_limited_with_retry_after_moves_on_at_once(
     mode: str, first: SimulatorThread, second: SimulatorThread
 ) -> None:
-    first.script(Fault.status(429, retry_after=2))
-    assert rescued(play(mode, first, second), 1, 1).seconds < 1
+    first.script(Fault.status(429, retry_after=20))
+    assert rescued(play(mode, first, second), 1, 1).seconds < 10
 
 
 @every_mode
 def test_1_limited_everywhere_waits_for_the_soonest(mode: str, first: SimulatorThread, second: SimulatorThread) -> None:
-    first.script(Fault.status(429, retry_after=3))
-    second.script(Fault.status(429, retry_after=1.2))
+    first.script(Fault.status(429, retry_after=15))
+    second.script(Fault.status(429, retry_after=0.4))
     seen = rescued(play(mode, first, second), 1, 2)
-    assert 1.2 <= seen.seconds < 2.5, "neither too early nor by the wrong target"
+    assert 0.4 <= seen.seconds < 10, "neither too early nor by the wrong target"
 
 
 @every_mode
@@ -206,32 +207,33 @@ def test_5_reset_before_any_byte(mode: str, first: SimulatorThread, second: Simu
 @every_mode
 def test_6_a_silent_route_is_asked_once(mode: str, first: SimulatorThread, second: SimulatorThread) -> None:
     first.always(Fault.hang())
-    assert 0.4 <= rescued(play(mode, first, second), 1, 1).seconds < 1.5
+    assert 0.3 <= rescued(play(mode, first, second, first_byte_timeout=0.3), 1, 1).seconds < 5
 
 
 @every_mode
 def test_6_two_silent_routes_are_asked_once_each(mode: str, first: SimulatorThread, second: SimulatorThread) -> None:
     first.always(Fault.hang())
     second.always(Fault.hang())
-    seen = play(mode, first, second)
+    seen = play(mode, first, second, first_byte_timeout=0.3)
     assert type(seen.error).__name__ == "ReadTimeout"
     assert (seen.first, seen.second) == (1, 1)
 
 
 @every_mode
 def test_7_slow_to_begin_moves_on(mode: str, first: SimulatorThread, second: SimulatorThread) -> None:
-    first.always(Fault.stall(seconds=3))
-    assert 0.2 <= rescued(play(mode, first, second), 1, 1).seconds < 1.5
+    first.always(Fault.stall(seconds=20))
+    assert 0.2 <= rescued(play(mode, first, second, first_content_timeout=0.2), 1, 1).seconds < 10
 
 
 @every_mode
 def test_7_slow_to_begin_and_nobody_else(mode: str, first: SimulatorThread, second: SimulatorThread) -> None:
     """Without a fallback it is waited for, inside the deadline."""
     first.always(Fault.stall(seconds=0.8))
-    seen = rescued(play(mode, first, second, aliases={"smart": [target(first)]}), 1, 0)
+    seen = rescued(play(mode, first, second, aliases={"smart": [target(first)]}, first_content_timeout=0.2), 1, 0)
     assert seen.seconds >= 0.8
     second.always(Fault.status(503))
-    seen = play(mode, first, second, aliases={"smart": [target(second), target(first)]})
+    aliases = {"smart": [target(second), target(first)]}
+    seen = play(mode, first, second, aliases=aliases, first_content_timeout=0.2)
     assert seen.error is None, "the last of several is waited for as well"
 
 
@@ -239,7 +241,7 @@ def test_7_slow_to_begin_and_nobody_else(mode: str, first: SimulatorThread, seco
 @pytest.mark.parametrize("fault", [Fault.cut(after=8), Fault.silence(after=8)], ids=["8", "9"])
 def test_8_and_9_broken_in_the_middle(mode: str, fault: Fault, first: SimulatorThread, second: SimulatorThread) -> None:
     first.always(fault)
-    seen = play(mode, first, second)
+    seen = play(mode, first, second, idle_timeout=1.0)
     assert seen.error is None, repr(seen.error)
     assert seen.second == 1
 
@@ -249,7 +251,7 @@ def test_8_and_9_broken_in_the_middle(mode: str, fault: Fault, first: SimulatorT
 def test_8_and_9_told_as_errors(mode: str, fault: Fault, first: SimulatorThread, second: SimulatorThread) -> None:
     """Where that is asked for, a stream that breaks ends in its error, and its slot and connection are given back."""
     first.always(fault)
-    seen = play(mode, first, second, mid_stream="error")
+    seen = play(mode, first, second, mid_stream="error", idle_timeout=1.0)
     if "stream" in mode:
         assert type(seen.error).__name__ in ("StreamCut", "ReadTimeout")
         assert seen.second == 0
@@ -272,7 +274,7 @@ def test_10_one_event_that_is_not_json(mode: str, first: SimulatorThread, second
 @every_mode
 def test_11_complete_without_its_terminator(mode: str, first: SimulatorThread, second: SimulatorThread) -> None:
     first.always(Fault.no_done(hold=True))
-    assert rescued(play(mode, first, second), 1, 0).seconds < 2
+    assert rescued(play(mode, first, second), 1, 0).seconds < 5
 
 
 @every_mode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +12,15 @@ from ipfs_accelerate_py import AsyncRouter, Router, Target
 from ipfs_accelerate_py.errors import AccelerateError, ReadTimeout, ServerError, StreamCut
 from ipfs_accelerate_py.router.continuation import accepts_continuation
 from ipfs_accelerate_py.router.targets import Alias
-from ipfs_accelerate_py.simulator import Fault, SimulatorThread
+from ipfs_accelerate_py.simulator import Fault, Simulator, SimulatorThread
 from ipfs_accelerate_py.simulator.wire import Request
 from ipfs_accelerate_py.types import Chunk
+from tests import virtual_time
 from tests.upstreams import eventually
 
 from .support import QUICK, make_routed, nothing_held, nothing_held_sync, target
+
+pytestmark = pytest.mark.virtual_time
 
 TEXT = "One sees it coming from afar, and says so twice, so that everybody has heard of it by now."
 OLD, NEW = "claude-sonnet-4-5", "claude-opus-4-6"
@@ -35,8 +38,8 @@ def _goes_on(body: Any) -> str:
     return TEXT.removeprefix(last["content"]) if last["role"] == "assistant" else TEXT
 
 
-@pytest.fixture(scope="module")
-def _services() -> Iterator[dict[str, SimulatorThread]]:
+@pytest.fixture
+def _services_on_threads() -> Iterator[dict[str, SimulatorThread]]:
     with (
         SimulatorThread("openai", reply=TEXT) as primary,
         SimulatorThread("openai", reply=_goes_on) as same,
@@ -47,12 +50,21 @@ def _services() -> Iterator[dict[str, SimulatorThread]]:
 
 
 @pytest.fixture
-def services(_services: dict[str, SimulatorThread]) -> Iterator[dict[str, SimulatorThread]]:
-    for service in _services.values():
-        service.clear()
-    yield _services
-    for service in _services.values():
-        service.clear()
+async def _services_here() -> AsyncIterator[dict[str, Simulator]]:
+    async with (
+        Simulator("openai", reply=TEXT) as primary,
+        Simulator("openai", reply=_goes_on) as same,
+        Simulator("openai", reply="Something else altogether.") as other,
+        Simulator("anthropic", reply=_goes_on) as claude,
+    ):
+        yield {"primary": primary, "same": same, "other": other, "claude": claude}
+
+
+@pytest.fixture
+def services(request: pytest.FixtureRequest) -> dict[str, SimulatorThread]:
+    here = virtual_time.applies(request.node)
+    found: dict[str, SimulatorThread] = request.getfixturevalue("_services_here" if here else "_services_on_threads")
+    return found
 
 
 class Seen:
@@ -293,7 +305,7 @@ async def test_tool_calls_in_pieces(services: Any) -> None:
         "type": "object", "properties": {"what": {"type": "string"}, "where": {"type": "string"}},
         "required": ["what", "where"]}}}  # fmt: skip
     options: dict[str, Any] = {"tools": [tool], "tool_choice": "required"}
-    with SimulatorThread("openai") as one, SimulatorThread("openai") as twin:
+    async with Simulator("openai") as one, Simulator("openai") as twin:
         made = AsyncRouter({"smart": [target(one, "m"), target(twin, "m")]}, **QUICK, max_retries=0)
         expected = await made.stream("smart", "Hello", **options).collect()
         assert expected.tool_calls

@@ -39,6 +39,8 @@ from tests.upstreams import eventually
 
 from .support import chat_call, held, make_routed, nothing_held, quick, target
 
+pytestmark = pytest.mark.virtual_time
+
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
 

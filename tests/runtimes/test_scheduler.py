@@ -90,7 +90,7 @@ async def as_task(future: Future[Any]) -> Any:
 
 
 def until_waiting(scheduler: BatchScheduler, items: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while scheduler.snapshot()["queue"]["items"] < items:
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -116,7 +116,7 @@ def test_what_arrives_while_the_model_is_busy_runs_together(build: Callable[...,
     scheduler = build()
     model.gate.clear()
     first = submit(scheduler, "first")
-    assert model.entered.acquire(timeout=5)
+    assert model.entered.acquire(timeout=60)
     rest = [submit(scheduler, f"text {number}") for number in range(20)]
     until_waiting(scheduler, 20)
     model.gate.set()
@@ -138,7 +138,7 @@ def test_one_callers_bad_text_fails_alone_in_the_model(build: Callable[..., Batc
     scheduler = build()
     model.gate.clear()
     busy = submit(scheduler, "busy")
-    assert model.entered.acquire(timeout=5)
+    assert model.entered.acquire(timeout=60)
     good = [submit(scheduler, f"good {number}", "also good") for number in range(5)]
     bad = submit(scheduler, "fine", "poison")
     until_waiting(scheduler, 12)
@@ -201,7 +201,7 @@ async def test_a_cancelled_caller_is_dropped_before_its_texts_run(
     scheduler = build()
     model.gate.clear()
     busy = submit(scheduler, "busy")
-    assert await asyncio.to_thread(model.entered.acquire, timeout=5)
+    assert await asyncio.to_thread(model.entered.acquire, timeout=60)
     gone = asyncio.create_task(as_task(submit(scheduler, "gone", "too")))
     await asyncio.sleep(0)
     stays = submit(scheduler, "stays")
@@ -221,7 +221,7 @@ def test_cancelling_what_already_runs_harms_nobody(build: Callable[..., BatchSch
     scheduler = build()
     model.gate.clear()
     future = submit(scheduler, "running")
-    assert model.entered.acquire(timeout=5)
+    assert model.entered.acquire(timeout=60)
     assert future.cancel()
     model.gate.set()
     assert rows(submit(scheduler, "next")) == [expected("next")]
@@ -237,7 +237,7 @@ async def test_closing_fails_what_waits_finishes_what_runs_and_ends_the_threads(
     model.gate.clear()
     running = [submit(scheduler, "one"), submit(scheduler, "two")]
     for _ in running:
-        assert model.entered.acquire(timeout=5)
+        assert model.entered.acquire(timeout=60)
     half_done = submit(scheduler, "waits")
     until_waiting(scheduler, 1)
     assert len(set(threading.enumerate()) - before) == 4
@@ -259,7 +259,7 @@ def test_a_request_cut_in_half_by_closing_fails(build: Callable[..., BatchSchedu
     scheduler = build(max_items=1)
     model.gate.clear()
     future = submit(scheduler, "runs", "waits")
-    assert model.entered.acquire(timeout=5)
+    assert model.entered.acquire(timeout=60)
     threading.Timer(0.02, model.gate.set).start()
     scheduler.close()
     with pytest.raises(RuntimeUnavailable, match="unloaded"):

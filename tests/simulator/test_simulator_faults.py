@@ -17,6 +17,8 @@ from ipfs_accelerate_py.simulator import FAULTS, Fault, Simulator
 
 from .raw import CHAT, STREAM, RawClient, Time, ask, ask_in_vain, request, until
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:

@@ -12,6 +12,8 @@ from ipfs_accelerate_py.simulator.openai import duration
 
 from .raw import CHAT, STREAM, RawClient, Time, ask, request, until
 
+pytestmark = pytest.mark.virtual_time
+
 
 def test_bucket_refills_continuously() -> None:
     bucket = Bucket(60, 0.0)
