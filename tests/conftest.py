@@ -7,6 +7,7 @@ of a wider scope hold is looked at when that scope ends, against what there was 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Generator, Mapping
@@ -67,6 +68,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     Not from the beginning: paths on pytest's command line are relative to where it was started.
     """
     started_in = Path.cwd()
+    gc.collect()
+    gc.freeze()  # what has been imported by now is garbage for no test, and looking through it takes long
     os.chdir(Path(_scratch.name) / "work")
     try:
         return (yield)

@@ -15,7 +15,7 @@ from ipfs_accelerate_py import AsyncClient, AsyncRouter, Client
 from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, InvalidRequest
 from ipfs_accelerate_py.pipeline.batching import BatchStrategy
 from ipfs_accelerate_py.router.targets import Target
-from ipfs_accelerate_py.simulator import Fault, SimulatorThread
+from ipfs_accelerate_py.simulator import Fault, Simulator, SimulatorThread
 from tests.upstreams import QUICK, nothing_held
 
 
@@ -112,8 +112,9 @@ async def test_a_service_that_does_not_say_is_asked_once() -> None:
             assert sum(request.path == "/info" for request in sim.requests) == 1
 
 
+@pytest.mark.virtual_time
 async def test_a_caller_that_leaves() -> None:
-    with SimulatorThread("openai") as sim:
+    async with Simulator("openai") as sim:
         sim.always(Fault.latency(0.1))
         async with AsyncClient("openai", base_url=sim.url, api_key="sk", **QUICK) as client:
             client.enable_batching()
@@ -133,7 +134,7 @@ async def test_a_caller_that_leaves() -> None:
 def test_threads() -> None:
     with SimulatorThread("openai") as sim, Client("openai", base_url=sim.url, api_key="sk", **QUICK) as client:
         sim.always(Fault.latency(0.05))
-        client.enable_batching(max_batch_size=20, batch_timeout=0.1)
+        client.enable_batching(max_batch_size=20, batch_timeout=0.5)
         start = threading.Barrier(16)
 
         def ask(number: int) -> int:

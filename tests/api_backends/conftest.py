@@ -78,7 +78,7 @@ def faces(simulators: object) -> Iterator[Callable[..., Any]]:
         face.close()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for what happens on another thread."""
     until = time.monotonic() + seconds
     while not condition():

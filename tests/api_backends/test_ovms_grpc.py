@@ -246,7 +246,7 @@ async def test_the_deadline_and_a_caller_who_leaves_end_the_call_on_the_server(
     client: AsyncClient, echo: tuple[Echo, str]
 ) -> None:
     with pytest.raises(ReadTimeout, match="limit of time"):
-        await client.infer("slow", [X], timeout=0.1)
+        await client.infer("slow", [X], timeout=1.5)  # it must have arrived before
     await asyncio.wait_for(echo[0].cancelled.wait(), 60)
     echo[0].cancelled.clear()
     echo[0].arrived.clear()

@@ -231,7 +231,7 @@ def test_a_silent_store_is_left(proxy: Proxy, clients: Make) -> None:
     proxy.play(*[Fault(hold=hold)] * 2)
     client = clients(proxy.url)
     with pytest.raises(ReadTimeout, match="silent"):
-        client.store("list_objects", timeouts=Timeouts(connect=1, first_byte=1, first_content=None, idle=0.05))
+        client.store("list_objects", timeouts=Timeouts(connect=20, first_byte=20, first_content=None, idle=0.05))
     with pytest.raises(ReadTimeout, match="allowed"):
         client.store("list_objects", timeout=0.05)
     hold.set()

@@ -239,9 +239,10 @@ async def test_a_slow_reader_holds_back_a_paced_stream_too() -> None:
     async with Simulator(tokens=500_000, chunk_interval=0.001, clock=now, sleep=now.sleep) as sim:
         async with RawClient(sim) as client:
             await client.send(request(STREAM))
+            await until(lambda: sim.requests and sim.requests[0].streamed_chunks)
             before = -1
-            while before != (sim.requests[0].streamed_chunks if sim.requests else 0):
-                before = sim.requests[0].streamed_chunks if sim.requests else 0
+            while before != sim.requests[0].streamed_chunks:
+                before = sim.requests[0].streamed_chunks
                 await asyncio.sleep(0.02)
             assert 0 < before < 100_000
         await until(lambda: sim.in_flight == 0)
