@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import socket
 import sys
 import threading
 from collections import deque
@@ -29,8 +30,6 @@ _EMULATOR = "from moto.server import main; import sys; main(sys.argv[1:])"
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[str]:
     """The URL of a moto server that takes parts of any size."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -141,8 +140,14 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxied(target: str) -> Iterator[Proxy]:
+    connections: list[socket.socket] = []
+
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None: ...
+
+        def setup(self) -> None:
+            connections.append(self.request)
+            super().setup()
 
         def handle_one_request(self) -> None:
             with contextlib.suppress(ConnectionError):
@@ -191,3 +196,8 @@ def proxied(target: str) -> Iterator[Proxy]:
                     fault.hold.set()
             server.shutdown()
             thread.join()
+            # The client's pool may have opened one more than it came to need, and closing the server would wait for a
+            # request on it for ever.
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)

@@ -108,7 +108,7 @@ async def test_two_services_that_share_a_store_are_never_mixed(sim: SimulatorThr
     with SimulatorThread("openai", tokens=5) as another:
         async with client_of(sim) as one, client_of(sim) as same, client_of(another) as other:
             for client in (one, same, other):
-                await client.enable_cache("redis", url=url)
+                await client.enable_cache("redis", url=url, time_limit=30)
             first = await one.chat("m", "Hello")
             await one.close_caches()
             assert (await same.chat("m", "Hello")).cache == "exact"
@@ -125,7 +125,7 @@ async def test_two_services_that_share_a_store_are_never_mixed(sim: SimulatorThr
 async def test_answers_on_disk(sim: SimulatorThread, tmp_path: Path) -> None:
     for expected in ("", "exact"):
         async with client_of(sim) as client:
-            await client.enable_cache("disk", path=tmp_path / "answers")
+            await client.enable_cache("disk", path=tmp_path / "answers", time_limit=30)
             assert (await client.chat("m", "Hello")).cache == expected
             await client.aclose()
             assert (await client.chat("m", "Hello")).cache == "exact"  # a client may be used after it was closed
@@ -246,7 +246,7 @@ def test_an_ordinary_client_that_caches(sim: SimulatorThread) -> None:
 @pytest.mark.parametrize("store", ["memory", "disk"])
 def test_a_forked_child_goes_on_with_the_cache(sim: SimulatorThread, tmp_path: Path, store: str) -> None:
     with Client("openai", base_url=sim.url, api_key="k") as client:
-        client.enable_cache(store, path=tmp_path / "c" if store == "disk" else None)
+        client.enable_cache(store, path=tmp_path / "c" if store == "disk" else None, time_limit=30)
         client.chat("m", "Hello")
         client.close_caches()
         client.chat("m", "Hello")

@@ -94,11 +94,12 @@ async def test_what_cannot_be_had_is_told_before_it_listens(text: str, words: st
     await gateway.app.aclose()
 
 
+@pytest.mark.virtual_time(False)  # the cache on disk has a thread of its own
 async def test_what_was_switched_on_ends_with_the_gateway(tmp_path: Any) -> None:
     text = (
         TWO
         + f"""
-cache: {{exact: {{store: disk, path: {tmp_path / "answers"}}}}}
+cache: {{exact: {{store: disk, path: {tmp_path / "answers"}, time_limit: 30}}}}
 ledger: {{path: {tmp_path / "usage.sqlite3"}}}
 alerts: [{{metric: error_rate, above: 0.5, log: false}}]
 log_calls: INFO

@@ -228,10 +228,10 @@ def test_finding_a_key_does_not_take_longer_for_more_keys() -> None:
         headers = {b"authorization": b"Bearer sk-%d" % (count // 2)}
         best = 1.0
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.thread_time()  # what others do on this machine is no part of it
             for _ in range(200):
                 ring.holder(headers, Form())  # type: ignore[arg-type]
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         return best
 
     assert seconds(20_000) < 5 * seconds(10)

@@ -100,6 +100,7 @@ class LedgerConformance:
         given = records(10_000)
         for one in given:
             ledger.observe(one)
+        await ledger.flush()  # of so many some may be on their way for longer than a question waits
         rows = await ledger.usage(by=["model", "tenant"])
         wanted: dict[tuple[str, str], list[Any]] = collections.defaultdict(list)
         for one in given:

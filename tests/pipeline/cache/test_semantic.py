@@ -51,7 +51,10 @@ class Embeddings:
 def policy(backend: Any = None, **options: Any) -> tuple[Embeddings, SemanticCachePolicy]:
     embed = Embeddings()
     backend = backend or Backend(*(answer(number) for number in range(50)))
-    return embed, SemanticCachePolicy(backend, SemanticCache(embed, VectorIndex(), **options))
+    cache = SemanticCache(embed, VectorIndex(), **options)
+    if cache.meanings.store is not None:
+        cache.meanings.store.time_limit = 30.0  # no verdict here is about a store that is slow
+    return embed, SemanticCachePolicy(backend, cache)
 
 
 def answer(number: int) -> Reply:
@@ -201,6 +204,7 @@ async def test_no_call_fails_for_its_embedding(caplog: pytest.LogCaptureFixture)
     assert (await told(asked, SAME))[1] == "semantic"
 
 
+@pytest.mark.virtual_time
 async def test_a_slow_embedding_delays_no_call_for_long_and_is_kept_when_it_comes() -> None:
     embed, asked = policy(embedding_timeout=0.01)
     embed.gate = asyncio.Event()
@@ -239,6 +243,7 @@ async def test_leaving_while_it_is_embedded_or_answered() -> None:
     assert asked.cache.snapshot()["entries"] == 0
 
 
+@pytest.mark.virtual_time
 async def test_an_embedding_that_nobody_needs_any_more_is_given_up() -> None:
     embed, asked = policy(Backend(ServerError("down")), embedding_timeout=0.01)
     embed.gate = asyncio.Event()
@@ -344,7 +349,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     server: RedisServer | None = request.getfixturevalue("redis_server") if request.param == "redis" else None
 
     def make() -> Any:
-        made.append(DiskStore(tmp_path / "c") if server is None else RedisStore(server.url))
+        made.append(DiskStore(tmp_path / "c") if server is None else RedisStore(server.url, time_limit=20))
         return made[-1]
 
     yield make

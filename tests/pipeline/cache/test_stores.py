@@ -161,7 +161,7 @@ async def test_redis_that_is_down_is_left_out_and_told_of_once(
 
 async def test_redis_comes_back(redis_server: RedisServer) -> None:
     clock = Clock()
-    store = GuardedStore(RedisStore(redis_server.url), clock=clock)
+    store = GuardedStore(RedisStore(redis_server.url, time_limit=20), time_limit=30, clock=clock)
     try:
         store.put(name(1), b"v", 10)
         await store.flush()
@@ -178,7 +178,7 @@ async def test_redis_comes_back(redis_server: RedisServer) -> None:
 
 
 async def test_redis_keeps_its_own_time(redis_server: RedisServer) -> None:
-    store = RedisStore(redis_server.url)
+    store = RedisStore(redis_server.url, time_limit=20)
     try:
         store.put(name(1), b"v", 100)
         await store.flush()
