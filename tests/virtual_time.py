@@ -5,8 +5,9 @@ when nothing can, it is at once the time of the next timer. So a limit of 50 ms 
 busy for 50 ms, an hour's silence takes no time at all, and durations can be asserted to the millisecond.
 
 What the test talks to must run on the same loop (a `Simulator`, not a `SimulatorThread`; no other process): what is
-sent to it by loopback is waited for before time passes. Work given to threads by the loop stops the clock until it is
-done.
+sent to it by loopback is waited for before time passes, and so is work that the loop has given to its threads. Of what
+other threads do (a cache on disk, a ledger) it knows nothing: a test that waits for that with a limit is marked
+``virtual_time(False)``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ __all__ = ["VirtualLoop", "applies", "factories", "install"]
 #: Seconds that a turn of the loop takes. Not nothing: who waits until an instant asks again when it has not quite come,
 #: and a rounding error must not keep it there for ever.
 TURN = 1e-6
+#: Seconds for which work in threads stops the clock at a time: it may be what waits for a timer.
+PATIENCE = 1.0
 
 _real: Callable[[], float] = time.monotonic
 
@@ -98,10 +101,13 @@ class _Selector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None or loop.elsewhere:
-            return super().select(timeout)
-        loop.caught_up()
-        ready = super().select(0)
+        if timeout is None:
+            return super().select(None)
+        if loop.elsewhere:
+            ready = super().select(max(timeout, PATIENCE))
+        else:
+            loop.caught_up()
+            ready = super().select(0)
         if not ready:
             loop.now += timeout
         return ready
