@@ -128,7 +128,7 @@ class PostgresServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self._folder,
-            timeout=60,
+            timeout=300,
             **self._account,
         )
 

@@ -75,7 +75,7 @@ async def test_a_process_that_dies_around_the_moment_of_paying(backend: str, whe
     path = tmp_path / "job.json"
     with SimulatorThread("openai" if backend == "openai" else "anthropic") as sim:
         process = in_another_process(HAND_IN, sim.url, path, backend, where)
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         assert process.returncode == 9
         assert posted(sim, "/batches") == 1
         state = json.loads(path.read_text())["parts"][0]["state"]
@@ -117,7 +117,7 @@ async def test_killed_in_the_middle_of_calls_and_gone_on_with(tmp_path: Path) ->
             if int(line) >= 40:
                 break
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         known = len(asked(sim))
         assert 40 <= known < 200
         async with client_of(sim) as client:

@@ -81,7 +81,7 @@ def test_each_offence_fails_its_own_test_and_no_other(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     errors = set(re.findall(r"^ERROR .*::(\w+)", done.stdout, re.MULTILINE))

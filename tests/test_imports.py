@@ -37,7 +37,7 @@ def loaded_by(code: str) -> set[str]:
     """The modules that a fresh interpreter has loaded after running ``code`` and not before."""
     script = f"import sys\nbefore = set(sys.modules)\n{code}\nfor name in set(sys.modules) - before: print(name)"
     done = subprocess.run(
-        [sys.executable, "-c", script], env=plain(), capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script], env=plain(), capture_output=True, text=True, timeout=300, check=True
     )
     return set(done.stdout.split())
 

@@ -61,5 +61,5 @@ def test_processes_that_make_one_file_at_once(kind: str, tmp_path: Path) -> None
         assert each.stdin is not None
         each.stdin.write("\n")
         each.stdin.flush()
-    said = [each.communicate(timeout=60) for each in processes]
+    said = [each.communicate(timeout=300) for each in processes]
     assert [out for out, _ in said] == ["opened\n"] * 4, said

@@ -262,5 +262,5 @@ with SimulatorThread("openai") as sim:
     client.open_ledger({str(tmp_path / "usage.sqlite3")!r}, window=5)
     client.chat("gpt-4o", "Hello")
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60, env=dict(os.environ))
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=300, env=dict(os.environ))
     assert Ledger(tmp_path / "usage.sqlite3").totals()[0].calls == 1

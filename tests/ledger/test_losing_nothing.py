@@ -230,7 +230,7 @@ async def test_two_processes_write_the_same_ledger(
     where = request.getfixturevalue("postgres_url") if postgres else str(tmp_path / "usage.sqlite3")
     running = [program(where, "3000") for _ in range(2)]
     for each in running:
-        await asyncio.to_thread(each.communicate, timeout=60)
+        await asyncio.to_thread(each.communicate, timeout=300)
         assert each.returncode == 0
     ledger = Ledger(where)
     [row] = await ledger.usage()
@@ -263,7 +263,7 @@ else:
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60, cwd=tmp_path, env=environment
+        [sys.executable, "-W", "ignore", "-c", script], check=True, timeout=300, cwd=tmp_path, env=environment
     )
     assert Ledger(where).totals()[0].calls == 122
 

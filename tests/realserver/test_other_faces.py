@@ -32,7 +32,7 @@ def _run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=home,
         # A home of its own: neither a .env nor a credentials file of the developer's has a say here.
         env={**os.environ, "HOME": str(home)},

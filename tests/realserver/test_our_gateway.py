@@ -79,7 +79,7 @@ def test_usage_that_was_asked_for_comes_once_and_last(client: openai.OpenAI) -> 
 def test_a_stream_of_the_gateway_ends_as_openai_ends_it(gateway: str) -> None:
     """The server never says `[DONE]`; clients of OpenAI's API wait for it."""
     body = {"model": ALIAS, "messages": [user(CAPITAL_QUESTION)], "stream": True}
-    answer = httpx.post(f"{gateway}/chat/completions", json=body, trust_env=False, timeout=30)
+    answer = httpx.post(f"{gateway}/chat/completions", json=body, trust_env=False, timeout=300)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-request-id"]
     events = [line for line in answer.text.split("\n") if line]
@@ -211,7 +211,7 @@ def test_tokens_are_counted_of_streams_too(client: openai.OpenAI, gateway: str) 
 
 
 def _output_tokens(gateway: str) -> float:
-    page = httpx.get(gateway.removesuffix("/v1") + "/metrics", trust_env=False, timeout=30).text
+    page = httpx.get(gateway.removesuffix("/v1") + "/metrics", trust_env=False, timeout=300).text
     samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
     return sum(
         sample.value

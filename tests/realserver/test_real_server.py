@@ -72,7 +72,7 @@ def test_its_ways_are_still_those_that_the_other_tests_are_about(upstream: str) 
 
     def ask(**options: Any) -> httpx.Response:
         # A connection each: after a failure this server closes its connection without having said so.
-        return httpx.post(f"{upstream}/chat/completions", json={**question, **options}, trust_env=False, timeout=30)
+        return httpx.post(f"{upstream}/chat/completions", json={**question, **options}, trust_env=False, timeout=300)
 
     def last_event(**options: Any) -> str:
         return ask(stream=True, **options).text.strip().split("\n\n")[-1].removeprefix("data: ")

@@ -267,7 +267,7 @@ def test_a_program_that_never_closes_still_ends(folder: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(folder)],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "[4]\n", "")
 
@@ -284,5 +284,5 @@ def test_a_forked_child_of_a_program_with_a_model_still_ends(folder: Path) -> No
         "    except RuntimeUnavailable as exc: sys.exit(7 if 'fork' in str(exc) else 1)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), runtime.embed_sync(['a dog']).tokens)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "7 [4]\n"), done.stderr

@@ -33,7 +33,9 @@ def rules() -> list[dict[str, Any]]:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        ["promtool", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @promtool

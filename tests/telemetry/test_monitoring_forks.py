@@ -46,8 +46,8 @@ def test_a_forked_child_begins_anew() -> None:
     with SimulatorThread("openai") as sim:
         sim.script(Fault.status(503), Fault.status(503))
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, sim.url], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-c", PROGRAM, sim.url], cwd=ROOT, capture_output=True, text=True, timeout=300,
+            check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -32,9 +32,9 @@ def program(body: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
 async def test_answers_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     first = program("store.put(name(1), b'kept', 1000)\nawait store.aclose()\nprint('done')", path)
-    assert first.communicate(timeout=60)[0] == "done\n"
+    assert first.communicate(timeout=300)[0] == "done\n"
     second = program("print(await store.get([name(1), name(2)]))\nawait store.aclose()", path)
-    assert second.communicate(timeout=60)[0] == "[b'kept', None]\n"
+    assert second.communicate(timeout=300)[0] == "[b'kept', None]\n"
 
 
 async def test_two_processes_write_at_once(tmp_path: Path) -> None:
