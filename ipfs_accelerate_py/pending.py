@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from ipfs_accelerate_py.portal import Portal
+from ipfs_accelerate_py.portal import Portal, interrupted
 
 __all__ = ["HandlerResult", "Pending"]
 
@@ -35,7 +35,10 @@ class Pending(Future[T]):
     def result(self, timeout: float | None = None) -> T:
         if not self.done():
             self._portal.check()  # waiting on the loop's own thread would be waiting for ever
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        except RuntimeError as error:
+            raise interrupted(error) or error from error.__cause__
 
     def __await__(self) -> Generator[Any, None, T]:
         return asyncio.wrap_future(self).__await__()

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ipfs_accelerate_py.errors import ConfigurationError
 
-__all__ = ["Portal", "lock", "new_event_loop", "portal"]
+__all__ = ["Portal", "interrupted", "lock", "new_event_loop", "portal"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,15 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 _SHUTTING_DOWN = "the interpreter is shutting down; no more calls are possible"
+
+
+def interrupted(error: RuntimeError) -> BaseException | None:
+    """The interrupt (Ctrl-C) behind ``error``, or None where it is an error of its own.
+
+    `threading.Condition.wait`, and with it `Future.result`, lets go of a lock and takes it again. An interrupt that
+    strikes just between the two leaves the lock let go, and what is raised then is a complaint of that.
+    """
+    return error.__context__ if "un-acquired lock" in str(error) else None
 
 
 class Closeable(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from ipfs_accelerate_py import forks
 from ipfs_accelerate_py.errors import ConfigurationError, ReadTimeout
-from ipfs_accelerate_py.portal import Portal
+from ipfs_accelerate_py.portal import Portal, interrupted
 
 __all__ = ["PumpedStream"]
 
@@ -65,11 +65,14 @@ class PumpedStream(Generic[T]):
             self._portal.check()
         if self._fork != forks.generation():
             raise ConfigurationError("this stream was begun before a fork, and its answer goes to the parent process")
-        with self._condition:
-            while not self._buffer and not self._ended:
-                self._condition.wait()
-            self._local, self._buffer = self._buffer, local
-            full, self._full = self._full, False
+        try:
+            with self._condition:
+                while not self._buffer and not self._ended:
+                    self._condition.wait()
+                self._local, self._buffer = self._buffer, local
+                full, self._full = self._full, False
+        except RuntimeError as failure:
+            raise interrupted(failure) or failure from failure.__cause__
         if full:
             with contextlib.suppress(RuntimeError):
                 self._portal.loop.call_soon_threadsafe(self._make_space)
@@ -141,7 +144,7 @@ async def _pump(state: _PumpState) -> None:
                     break
                 stream._buffer.extend(batch)
                 stream._full = full = len(stream._buffer) >= stream._bound
-                stream._condition.notify()
+                stream._condition.notify_all()  # an interrupted wait may have left a waiter that is none any more
             del stream
             if full and state.space is not None:
                 state.space.clear()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ReadTimeout, ServerError
+from ipfs_accelerate_py.pending import Pending
 from ipfs_accelerate_py.portal import Portal, portal
 from ipfs_accelerate_py.pump import PumpedStream
 
@@ -147,6 +148,51 @@ def test_an_interrupted_wait_cancels_the_call(gate: Portal) -> None:
     assert ended.wait(1)
     assert gate.call(double, 1) == 2
     assert gate.tasks == set()
+
+
+class StruckInBetween(threading.Condition):
+    """Ctrl-C strikes where `wait` has let go of the lock, and has not yet begun to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._release_save = self._strike  # an attribute of each condition, taken from its lock
+
+    def _strike(self) -> Any:
+        self.release()
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_is_told_as_one_wherever_it_strikes(gate: Portal) -> None:
+    more = threading.Event()
+
+    async def batch() -> list[int]:
+        await asyncio.to_thread(more.wait)
+        return [1]
+
+    stream = PumpedStream(gate, batch, lambda: None)
+    whole, stream._condition = stream._condition, StruckInBetween()
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    stream._condition = whole
+    more.set()
+    assert next(stream) == 1  # nothing is held on to: it can be read on, and left
+    stream.close()
+
+    more.clear()
+    pending = Pending(gate, batch)
+    pending._condition = StruckInBetween()
+    with pytest.raises(KeyboardInterrupt):
+        pending.result()
+    more.set()
+
+
+def test_an_error_of_the_call_stays_what_it_is(gate: Portal) -> None:
+    async def fail() -> None:
+        raise RuntimeError("no") from ValueError("because")
+
+    with pytest.raises(RuntimeError, match="no") as caught:
+        Pending(gate, fail).result()
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_closing_cancels_what_runs_and_refuses_what_comes() -> None:

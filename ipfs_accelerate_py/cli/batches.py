@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ipfs_accelerate_py.cli.texts import Text
 from ipfs_accelerate_py.cli.vectors import VectorWriter
 from ipfs_accelerate_py.errors import AccelerateError, ConfigurationError, ProtocolError
+from ipfs_accelerate_py.portal import interrupted
 from ipfs_accelerate_py.types import Reply, Usage
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ class Embedding:
 
     def _write(self, batch: _Batch) -> None:
         self._gap = True  # until its vectors are written
-        reply = batch.future.result()
+        try:
+            reply = batch.future.result()
+        except RuntimeError as error:
+            raise interrupted(error) or error from error.__cause__
         if len(reply.vectors) != len(batch.items):
             raise ProtocolError(f"{len(batch.items)} texts were sent and {len(reply.vectors)} vectors came back")
         width = len(reply.vectors[0])
