@@ -24,7 +24,9 @@ DTYPES = ("auto", "float32", "bfloat16")
 # x86: Linux arch/x86/include/asm/cpufeatures.h; Arm: Linux Documentation/arch/arm64/elf_hwcaps.rst.
 _BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16", "svebf16"})
 
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps|xpu(:\d+)?")
+
+_KINDS = {"cuda": "CUDA", "mps": "Metal", "xpu": "XPU"}
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
@@ -68,27 +70,40 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def choose_device(wanted: str = "auto") -> str:
-    """The device to run on: ``wanted`` itself after a check, or for ``"auto"`` CUDA where it works, else the processor.
+    """The device to run on: ``wanted`` itself after a check; for ``"auto"`` CUDA where it works, else Metal, else the
+    processor.
 
     Raises:
-        ConfigurationError: not a device name (``auto``, ``cpu``, ``cuda``, ``cuda:1``).
+        ConfigurationError: not a device name (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``).
         RuntimeUnavailable: that device is not present.
         MissingExtra: torch is not installed.
     """
     if wanted != "auto" and not _DEVICE.fullmatch(wanted):
-        raise ConfigurationError(f"unknown device {wanted!r}: use auto, cpu, cuda or cuda:<number>")
+        raise ConfigurationError(
+            f"unknown device {wanted!r}: use auto, cpu, cuda, cuda:<number>, mps, xpu or xpu:<number>"
+        )
     if wanted == "cpu":
         return wanted
-    cuda = require("torch").cuda
-    present = cuda.device_count() if cuda.is_available() else 0
     if wanted == "auto":
-        return "cuda" if present else "cpu"
+        return "cuda" if _count("cuda") else "mps" if _count("mps") else "cpu"
+    kind, _, number = wanted.partition(":")
+    present = _count(kind)
     if not present:
-        raise RuntimeUnavailable(f"device {wanted!r} was asked for, and torch sees no CUDA device here")
-    _, _, number = wanted.partition(":")
+        raise RuntimeUnavailable(f"device {wanted!r} was asked for, and torch sees no {_KINDS[kind]} device here")
     if number and int(number) >= present:
-        raise RuntimeUnavailable(f"device {wanted!r} was asked for, and torch sees only {present} CUDA device(s) here")
+        raise RuntimeUnavailable(
+            f"device {wanted!r} was asked for, and torch sees only {present} {_KINDS[kind]} device(s) here"
+        )
     return wanted
+
+
+def _count(kind: str) -> int:
+    """How many devices of a kind torch sees."""
+    torch = require("torch")
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    found = getattr(torch, kind, None)
+    return int(found.device_count()) if found is not None and found.is_available() else 0
 
 
 def choose_dtype(wanted: str, device: str) -> str:
@@ -103,8 +118,10 @@ def choose_dtype(wanted: str, device: str) -> str:
         return wanted
     if device == "cpu":
         native = native_bfloat16(cpu_flags() or _flags_from_torch())
-    else:
+    elif device.startswith("cuda"):
         native = bool(require("torch").cuda.is_bf16_supported(including_emulation=False))
+    else:
+        native = device.startswith("xpu")
     return "bfloat16" if native else "float32"
 
 

@@ -11,9 +11,9 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,28 +22,31 @@ from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, Runtim
 
 from .batching import BatchCutter
 from .devices import available_cpus, choose_device, choose_dtype
+from .embedding_steps import embedding_steps
 from .encoder import EncoderModel
 from .extras import require
 from .folder import read_folder
-from .scheduler import BatchScheduler, Steps
-from .tokenizing import Encoded, TextEncoder
+from .scheduler import BatchScheduler
+from .threads import processors, thread_setter
+from .tokenizing import TextEncoder
+from .transformer_step import MAX_STREAMS, OpenVINOTransformer, TorchTransformer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .engines.base import LoadPlan
+
 __all__ = ["EmbeddingRuntime", "Embeddings"]
 
 # What a batch may hold by default. A processor is saturated by a few hundred tokens and slows down when the
 # activations leave its caches; a GPU wants many more.  (max tokens, max padding, min tokens when work is shared)
-_LIMITS = {"cpu": (2048, 128, 512), "cuda": (16384, 2048, 1)}
+_LIMITS = {"cpu": (2048, 128, 512), "openvino": (1024, 64, 256), "cuda": (16384, 2048, 1)}
 _MAX_ITEMS = 512
 
 # Forward threads on a processor. Two threads with a batch each beat two threads inside one batch: torch's thread pool
 # meets at a barrier after every operation, and on a machine that does anything else (the event loop, to begin with)
-# each barrier can cost a scheduler tick; measured here, up to 40 times slower. Beyond a few the interpreter lock bounds
-# what further ones bring, and further processors are used inside the batches.
-_MAX_WORKERS = 4
+# each barrier can cost a scheduler tick; measured here, up to 40 times slower. There are at most `MAX_STREAMS`.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,23 +97,23 @@ class EmbeddingRuntime:
         self._tokenizer = tokenizer
         self._prompt_lengths: dict[str, int] = {}
 
-        def forward(texts: Sequence[tuple[Encoded, int]]) -> Any:
-            return encoder.forward(texts, pad_id=tokenizer.pad_id, pad_type_id=tokenizer.pad_type_id)
-
         # One word through the whole chain: it proves that the parts fit, and its vector tells the size.
+        steps = embedding_steps(encoder, tokenizer, start=thread_setter(threads if not encoder.waits else 1))
+        if threads is not None:
+            steps = processors().shared(steps, threads, waits=encoder.waits)
         try:
-            probe = encoder.collect(forward([(tokenizer.encode(["a"])[0], 0)]))
+            ((word,),) = steps.prepare(["a"], 0, {"skip": 0, "truncate": True})
+            probe = steps.collect(steps.forward([word]), [word])
         except Exception as exc:
             raise RuntimeUnavailable(f"model {name!r} cannot be served: its parts do not fit: {exc}") from exc
-        self.dimensions = int(probe.shape[1])
-        steps = Steps(
-            tokenise=tokenizer.encode,
-            forward=forward,
-            collect=encoder.collect,
-            start=_thread_setter(threads),
-            max_tokens=self.max_tokens,
-        )
-        self._scheduler = BatchScheduler(steps, cutter)
+        self.dimensions = int(probe[0].shape[0])
+        #: Bytes that its weights take.
+        self.memory = encoder.memory
+        #: What quantising cost (`engines.loss.Loss`), or None.
+        self.loss = encoder.loss
+        #: What computes the transformer: ``torch`` or ``openvino``.
+        self.engine = "openvino" if encoder.waits else "torch"
+        self._scheduler = BatchScheduler(steps, cutter, name="embed")
         # The scheduler holds no reference to the runtime, so one that nobody closed can be collected; its threads end
         # then, or when the interpreter exits.
         self._finalizer = weakref.finalize(self, _abandon, self._scheduler)
@@ -128,6 +131,7 @@ class EmbeddingRuntime:
         max_batch_tokens: int | None = None,
         max_batch_items: int = _MAX_ITEMS,
         threads: int | None = None,
+        plan: LoadPlan | None = None,
     ) -> EmbeddingRuntime:
         """Load a sentence-transformers folder. Takes seconds and blocks: call it in a thread from a coroutine.
 
@@ -141,6 +145,7 @@ class EmbeddingRuntime:
             max_batch_tokens: most tokens in a batch, padding counted; by default 2048 on a processor, 16384 on CUDA.
             max_batch_items: most texts in a batch.
             threads: processors to use when the device is ``cpu``; by default all that this process may use.
+            plan: with the runtime ``openvino`` the transformer runs there, on the plan's device, in its precision.
 
         Raises:
             RuntimeUnavailable: the folder or the device cannot be used, with the reason.
@@ -153,14 +158,27 @@ class EmbeddingRuntime:
         if threads is not None and threads < 1:
             raise ConfigurationError(f"threads must be at least 1, not {threads}")
         folder = read_folder(path, name)
-        device = choose_device(device)
-        dtype = choose_dtype(dtype, device)
-        encoder = EncoderModel(folder, device=device, dtype=dtype)
+        engine = "torch"
+        transformer: TorchTransformer | OpenVINOTransformer
+        if plan is not None and plan.runtime == "openvino":
+            transformer = OpenVINOTransformer(folder, replace(plan, threads=threads or plan.threads))
+            # Pooling is torch's on the processor, whatever device the transformer runs on.
+            device, dtype, engine = "cpu", transformer.precision, "openvino"
+            encoder = EncoderModel(folder, transformer, device="cpu")
+        else:
+            device = choose_device(device)
+            dtype = choose_dtype(dtype, device)
+            transformer = TorchTransformer(folder, device=device, dtype=dtype)
+            encoder = EncoderModel(folder, transformer, device=device)
         tokenizer = TextEncoder(folder, encoder.max_positions)
         on_cpu = device == "cpu"
+        transformer_on_cpu = on_cpu and getattr(transformer, "device", "CPU") == "CPU"
         cpus = threads or available_cpus()
-        workers = min(cpus, _MAX_WORKERS) if on_cpu else 1
-        max_tokens, max_padding, min_tokens = _LIMITS["cpu" if on_cpu else "cuda"]
+        if isinstance(transformer, OpenVINOTransformer):
+            workers = transformer.streams
+        else:
+            workers = min(cpus, MAX_STREAMS) if on_cpu else 1
+        max_tokens, max_padding, min_tokens = _LIMITS[engine if engine == "openvino" else "cpu" if on_cpu else "cuda"]
         cutter = BatchCutter(
             max_tokens=max_batch_tokens or max_tokens,
             max_items=max_batch_items,
@@ -168,9 +186,11 @@ class EmbeddingRuntime:
             workers=workers,
             min_tokens=min_tokens,
         )
+        # What OpenVINO has under way is one model's, and has all processors; torch's passes come one by one.
+        threads_each = cpus if engine == "openvino" else cpus // workers
         return cls(
             folder.name, folder.path, encoder, tokenizer, cutter,
-            device=device, dtype=dtype, threads=cpus // workers if on_cpu else None,
+            device=device, dtype=dtype, threads=threads_each if transformer_on_cpu else None,
             prompts=folder.prompts, default_prompt=folder.default_prompt,
             include_prompt=folder.pooling.include_prompt,
         )  # fmt: skip
@@ -183,6 +203,7 @@ class EmbeddingRuntime:
         normalize: bool | None = None,
         dimensions: int | None = None,
         truncate: bool = True,
+        priority: int = 1,
     ) -> Embeddings:
         """Vectors of ``texts``, in their order. An empty string is a text like any other.
 
@@ -193,13 +214,14 @@ class EmbeddingRuntime:
             normalize: True for unit vectors, False for vectors as pooled; None does what the model's folder says.
             dimensions: keep only the first so many values of each vector, normalised again where they were before.
             truncate: cut texts longer than :attr:`max_tokens`; False raises instead.
+            priority: 0 goes before 1, and that before 2; those who wait long have a turn all the same.
 
         Raises:
             ContextLengthExceeded: with ``truncate=False``, a text is too long; the message names it and the limit.
             InvalidRequest: not a list of strings, or no such prompt, or so many dimensions are not to be had.
             RuntimeUnavailable: the model failed, or was closed.
         """
-        future = self._submit(texts, prompt_name, normalize, dimensions, truncate)
+        future = self._submit(texts, prompt_name, normalize, dimensions, truncate, priority)
         return Embeddings(*(await asyncio.wrap_future(future)))
 
     def embed_sync(
@@ -210,9 +232,10 @@ class EmbeddingRuntime:
         normalize: bool | None = None,
         dimensions: int | None = None,
         truncate: bool = True,
+        priority: int = 1,
     ) -> Embeddings:
         """As :meth:`embed`, blocking the calling thread. Not for a thread that runs an event loop."""
-        future = self._submit(texts, prompt_name, normalize, dimensions, truncate)
+        future = self._submit(texts, prompt_name, normalize, dimensions, truncate, priority)
         try:
             return Embeddings(*future.result())
         except BaseException:
@@ -254,7 +277,13 @@ class EmbeddingRuntime:
         atexit.unregister(self._scheduler.close)
 
     def _submit(
-        self, texts: Sequence[str], prompt_name: str | None, normalize: bool | None, dimensions: int | None, cut: bool
+        self,
+        texts: Sequence[str],
+        prompt_name: str | None,
+        normalize: bool | None,
+        dimensions: int | None,
+        cut: bool,
+        priority: int,
     ) -> Future[tuple[NDArray[np.float32], list[int]]]:
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InvalidRequest("input must be a list of strings", status=400, param="input")
@@ -275,7 +304,7 @@ class EmbeddingRuntime:
             empty.set_result((require("numpy").zeros((0, finish.dimensions), dtype="float32"), []))
             return empty
         prefixed = [prompt + text for text in texts] if prompt else list(texts)
-        return self._scheduler.submit(prefixed, skip=skip, truncate=cut, finish=finish)
+        return self._scheduler.submit(prefixed, {"skip": skip, "truncate": cut}, finish=finish, priority=priority)
 
     def _prompt(self, name: str | None) -> tuple[str, int]:
         """The prompt's text, and how many tokens at the start pooling leaves out because of it."""
@@ -321,21 +350,3 @@ def _abandon(scheduler: BatchScheduler) -> None:
     closing = threading.Thread(target=scheduler.close, name="embed_close", daemon=False)
     with contextlib.suppress(RuntimeError):  # the interpreter is ending, and begins no thread any more
         closing.start()
-
-
-def _thread_setter(threads: int | None) -> Callable[[], None]:
-    """What a forward thread does first: use so many threads of torch's (None leaves them as they are)."""
-    if threads is None:
-        return lambda: None
-    torch = require("torch")
-    before = torch.get_num_threads()
-
-    def start() -> None:
-        torch.set_num_threads(threads)
-        # The setting holds for the calling thread and is what threads to come begin with. Only the former is meant:
-        # set from another thread, the latter goes back, and the program's own use of torch is as it was.
-        restore = threading.Thread(target=torch.set_num_threads, args=(before,))
-        restore.start()
-        restore.join()
-
-    return start

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import platform
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from .devices import available_cpus, cpu_flags, native_bfloat16
@@ -75,8 +74,7 @@ def _xpu() -> dict[str, Any]:
 def _openvino() -> dict[str, Any]:
     if (absent := _absent("openvino")) is not None:
         return absent
-    # Looked at where somebody has it; nothing of ours asks for it yet.
-    devices = list(import_module("openvino").Core().available_devices)
+    devices = list(require("openvino").Core().available_devices)
     return {"devices": devices} if devices else {"reason": "OpenVINO sees no device"}
 
 

@@ -23,43 +23,57 @@ def pool(modes: tuple[str, ...], tokens: Tensor, attention: Tensor, included: Te
 
     A text without a token that counts becomes the zero vector.
     """
-    mask = included.unsqueeze(-1)
-    # Filled, not multiplied: a row that is all padding may hold NaN, and NaN times zero is NaN.
-    counted = tokens.masked_fill(~mask, 0.0)
-    return require("torch").cat([_MODES[mode](counted, mask, attention) for mode in modes], dim=-1)
+    return require("torch").cat([_MODES[mode](tokens, included, attention) for mode in modes], dim=-1)
 
 
-def _first(counted: Tensor, mask: Tensor, attention: Tensor) -> Tensor:
-    return _at(counted, mask.squeeze(-1).int().argmax(dim=1))
+# Tokens are many, so nothing here copies them, but for "max": copies and their fresh memory take more than the sums
+# themselves. A row that is all padding may hold NaN; what it comes to is replaced at the end.
 
 
-def _last(counted: Tensor, mask: Tensor, attention: Tensor) -> Tensor:
-    behind = mask.squeeze(-1).int().flip(1).argmax(dim=1)
-    return _at(counted, counted.shape[1] - 1 - behind)
+def _first(tokens: Tensor, included: Tensor, attention: Tensor) -> Tensor:
+    return _at(tokens, included.int().argmax(dim=1), included)
 
 
-def _at(counted: Tensor, positions: Tensor) -> Tensor:
-    index = positions.view(-1, 1, 1).expand(-1, 1, counted.shape[2])
-    return counted.gather(1, index).squeeze(1)
+def _last(tokens: Tensor, included: Tensor, attention: Tensor) -> Tensor:
+    behind = included.int().flip(1).argmax(dim=1)
+    return _at(tokens, tokens.shape[1] - 1 - behind, included)
 
 
-def _max(counted: Tensor, mask: Tensor, attention: Tensor) -> Tensor:
-    highest = counted.masked_fill(~mask, float("-inf")).amax(dim=1)
-    return highest.masked_fill(~mask.any(dim=1), 0.0)
+def _at(tokens: Tensor, positions: Tensor, included: Tensor) -> Tensor:
+    index = positions.view(-1, 1, 1).expand(-1, 1, tokens.shape[2])
+    return _or_zero(tokens.gather(1, index).squeeze(1), included)
 
 
-def _mean(counted: Tensor, mask: Tensor, attention: Tensor) -> Tensor:
-    return counted.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+def _max(tokens: Tensor, included: Tensor, attention: Tensor) -> Tensor:
+    highest = tokens.masked_fill(~included.unsqueeze(-1), float("-inf")).amax(dim=1)
+    return _or_zero(highest, included)
 
 
-def _mean_sqrt(counted: Tensor, mask: Tensor, attention: Tensor) -> Tensor:
-    return counted.sum(dim=1) / mask.sum(dim=1).clamp(min=1).sqrt()
+def _mean(tokens: Tensor, included: Tensor, attention: Tensor) -> Tensor:
+    return _weighted(tokens, included.float(), included)
 
 
-def _weighted_mean(counted: Tensor, mask: Tensor, attention: Tensor) -> Tensor:
+def _mean_sqrt(tokens: Tensor, included: Tensor, attention: Tensor) -> Tensor:
+    return _mean(tokens, included, attention) * included.sum(dim=1, keepdim=True).sqrt()
+
+
+def _weighted_mean(tokens: Tensor, included: Tensor, attention: Tensor) -> Tensor:
     # Weights 1, 2, 3, ... from the first real token on; an excluded prompt keeps its numbers.
-    weights = attention.cumsum(dim=1).unsqueeze(-1) * mask
-    return (counted * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    return _weighted(tokens, (attention.cumsum(dim=1) * included).float(), included)
+
+
+def _weighted(tokens: Tensor, weights: Tensor, included: Tensor) -> Tensor:
+    shares = (weights / weights.sum(dim=1, keepdim=True).clamp(min=1)).unsqueeze(1)
+    if tokens.is_cpu:
+        # PyTorch wakes all its threads for this, and they spin: many times the work itself.
+        summed = require("torch").from_numpy(require("numpy").matmul(shares.numpy(), tokens.numpy()))
+    else:
+        summed = shares @ tokens
+    return _or_zero(summed.squeeze(1), included)
+
+
+def _or_zero(vectors: Tensor, included: Tensor) -> Tensor:
+    return vectors.masked_fill(~included.any(dim=1, keepdim=True), 0.0)
 
 
 _MODES = {

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from ipfs_accelerate_py.runtimes.batching import BatchCutter
+from ipfs_accelerate_py.runtimes.scheduler import BatchScheduler, Steps
+
+from .plain_model import Model
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # Else tokenizers warns in every forked test process.
 
@@ -76,3 +81,32 @@ def transformer_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...
         return made[kind]
 
     return make
+
+
+@pytest.fixture
+def model() -> Model:
+    """One of plain functions, for `build`."""
+    return Model()
+
+
+@pytest.fixture
+def build(model: Model) -> Iterator[Callable[..., BatchScheduler]]:
+    """Batch schedulers of ``model``, closed at the end of the test."""
+    built: list[BatchScheduler] = []
+
+    def build(
+        workers: int = 1, max_items: int = 100, finishers: int = 1, slice: int = 256, most_waiting: int | None = None,
+        **settings: Any,
+    ) -> BatchScheduler:  # fmt: skip
+        steps = Steps(
+            model.prepare, model.forward, model.collect, model.join, model.start, slice=slice, finishers=finishers,
+            most_waiting=most_waiting,
+        )  # fmt: skip
+        cutter = BatchCutter(max_tokens=10**6, max_items=max_items, max_padding=10**6, workers=workers)
+        built.append(BatchScheduler(steps, cutter, **settings))
+        return built[-1]
+
+    yield build
+    model.gate.set()
+    for scheduler in built:
+        scheduler.close()

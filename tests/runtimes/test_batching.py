@@ -106,3 +106,35 @@ def test_discarding_a_request_leaves_the_others() -> None:
     assert (len(cutter), cutter.tokens) == (1, 7)
     assert [item.flow for item in cutter.cut()] == [stays]
     assert cutter.cut() == []
+
+
+def test_the_less_urgent_have_a_turn_when_they_have_watched_enough() -> None:
+    cutter = BatchCutter(max_tokens=10, max_items=1, max_padding=0)
+    low = Flow(priority=2)
+    cutter.add([Item(low, 0, 10)])
+    high = Flow(priority=0)
+    cutter.add([Item(high, index, 10) for index in range(20)])
+    order = [cutter.cut()[0].flow for _ in range(21)]
+    # Eight full batches of ten tokens go by before it.
+    assert order.index(low) == 8
+    assert order.count(high) == 20
+
+
+def test_a_limit_that_memory_has_set_grows_back_as_batches_run() -> None:
+    cutter = BatchCutter(max_tokens=800, max_items=100, max_padding=0)
+    put(cutter, *[10] * 60)
+    cutter.shrink(cutter.cut())
+    assert cutter.max_tokens == 300
+    limits = []
+    for _ in range(1024):
+        cutter.went_well()
+        limits.append(cutter.max_tokens)
+    assert limits[254:256] == [300, 600]
+    assert limits[511] == 800
+    assert max(limits) == 800
+    # A further failure begins the counting anew.
+    put(cutter, *[10] * 60)
+    cutter.shrink(cutter.cut())
+    for _ in range(255):
+        cutter.went_well()
+    assert cutter.max_tokens == 300

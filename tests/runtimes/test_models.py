@@ -48,7 +48,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert find_model(str(folder), environ={}) == folder
     assert find_model("./here", environ={}).resolve() == folder
     assert find_model("~/here", environ={}) == folder
-    with pytest.raises(RuntimeUnavailable, match=r"no modules\.json"):
+    with pytest.raises(RuntimeUnavailable, match=r"neither a readable config\.json nor modules\.json"):
         find_model(str(tmp_path), environ={})
 
 
