@@ -20,6 +20,8 @@
       StoreError
         NotFound IntegrityError LedgerError
       RuntimeUnavailable      device or model cannot run here, with the reason
+        MemoryExhausted       no room for the model, or for what it was asked
+        WorkerLost            its process ended in mid-call   retry
 
 An error carries its own verdict, and policies read the verdict instead of matching text:
 
@@ -55,6 +57,7 @@ __all__ = [
     "LedgerError",
     "LimitExceeded",
     "LoopDetected",
+    "MemoryExhausted",
     "MissingCredential",
     "MissingExtra",
     "ModelNotFound",
@@ -72,6 +75,7 @@ __all__ = [
     "TransportError",
     "UnknownBackend",
     "UnsupportedOperation",
+    "WorkerLost",
 ]
 
 
@@ -398,3 +402,17 @@ class RuntimeUnavailable(AccelerateError):
 
     http_status = 503
     code = "runtime_unavailable"
+
+
+class MemoryExhausted(RuntimeUnavailable):
+    """There is no room for a model, or for what it was asked to do: the message says how much there is."""
+
+    http_status = 507
+    code = "out_of_memory"
+
+
+class WorkerLost(RuntimeUnavailable):
+    """The process that a model runs in ended while it had the call. Another is started for the next one."""
+
+    retryable = True
+    code = "worker_lost"

@@ -32,6 +32,7 @@ __all__ = [
     "ResponseRequest",
     "SpeechRequest",
     "StoreRequest",
+    "TaskRequest",
     "TranscriptionRequest",
 ]
 
@@ -54,6 +55,7 @@ class Operation(enum.StrEnum):
     IMAGE = "image"
     MODERATE = "moderate"
     INFER = "infer"
+    TASK = "task"
     STORE = "store"
     MODELS = "models"
     RAW = "raw"
@@ -197,6 +199,21 @@ class InferRequest(msgspec.Struct):
     options: dict[str, Any] = {}
 
 
+class TaskRequest(msgspec.Struct):
+    """Any task of a model on this machine, by Hugging Face's name of it: ``fill-mask``, ``object-detection``, ...
+
+    ``input`` holds one entry per input, each of the shape that the task takes (a text, a mapping, the bytes of an image
+    or a recording; see ``docs/tasks.md``). An empty ``task`` is the model's own.
+    """
+
+    operation: ClassVar[Operation] = Operation.TASK
+
+    model: str
+    input: list[Any]
+    task: str = ""
+    options: dict[str, Any] = {}
+
+
 class StoreRequest(msgspec.Struct):
     """One verb of a store of objects (``upload_file``, ``list_objects``, ...) with its arguments."""
 
@@ -248,6 +265,7 @@ Request: TypeAlias = (
     | ImageRequest
     | ModerationRequest
     | InferRequest
+    | TaskRequest
     | StoreRequest
     | ModelsRequest
     | RawRequest

@@ -78,6 +78,8 @@ class SyncFace(SyncBatchVerbs, LiveSettings, ABC):
     transcribe = blocking(AsyncVerbs.transcribe)
     speak = blocking(AsyncVerbs.speak)
     generate_images = blocking(AsyncVerbs.generate_images)
+    run = blocking(AsyncVerbs.run)
+    stream_run = _streaming(AsyncVerbs.stream_run)
     infer = blocking(AsyncVerbs.infer)
     store = blocking(AsyncVerbs.store)
     models = blocking(AsyncVerbs.models)

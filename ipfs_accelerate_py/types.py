@@ -36,9 +36,10 @@ from ipfs_accelerate_py.requests import (
     ResponseRequest,
     SpeechRequest,
     StoreRequest,
+    TaskRequest,
     TranscriptionRequest,
 )
-from ipfs_accelerate_py.results import Image, Label, Moderation, Ranked, Segment, Tensor
+from ipfs_accelerate_py.results import Image, Label, Moderation, Ranked, Segment, TaskResult, Tensor
 from ipfs_accelerate_py.usage import Cost, RateLimits, Usage
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ __all__ = [
     "Segment",
     "SpeechRequest",
     "StoreRequest",
+    "TaskRequest",
+    "TaskResult",
     "Tensor",
     "ToolCall",
     "TranscriptionRequest",
@@ -333,6 +336,8 @@ class Reply(msgspec.Struct, kw_only=True, weakref=True):
     images: Sequence[Image] = ()
     moderations: Sequence[Moderation] = ()
     tensors: Sequence[Tensor] = ()
+    #: One per input of a `TaskRequest`, in order; which type it is depends on the task.
+    results: Sequence[TaskResult] = ()
     # Written by the pipeline.
     request_id: str = ""
     upstream_request_id: str | None = None

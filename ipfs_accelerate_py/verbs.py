@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ipfs_accelerate_py.batch_jobs.face import BatchVerbs
+from ipfs_accelerate_py.calls import Maker, make_call
 from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.reply_stream import ReplyStream
-from ipfs_accelerate_py.settings import MID_STREAM, TIME_LIMITS, Settings, Timeouts, check_limit
+from ipfs_accelerate_py.settings import Settings
 from ipfs_accelerate_py.types import (
     Call,
     ChatRequest,
@@ -25,22 +25,18 @@ from ipfs_accelerate_py.types import (
     ModelsRequest,
     ModerationRequest,
     Operation,
-    Priority,
     RawRequest,
     Reply,
-    Request,
     RerankRequest,
     ResponseRequest,
     SpeechRequest,
     StoreRequest,
+    TaskRequest,
     Tensor,
     TranscriptionRequest,
-    new_request_id,
 )
 
 __all__ = ["AsyncVerbs", "chat_messages"]
-
-Maker = Callable[[dict[str, Any]], Request]
 
 
 class AsyncVerbs(BatchVerbs, ABC):
@@ -159,6 +155,21 @@ class AsyncVerbs(BatchVerbs, ABC):
 
     # --- everything else -----------------------------------------------------------------------------------------
 
+    async def run(self, /, model: str, input: Any, *, task: str | None = None, **options: Any) -> Reply:
+        """Any task of a model on this machine: ``reply.results`` holds one typed result per input, in order.
+
+        ``task`` is Hugging Face's name of it (``fill-mask``, ``object-detection``, ...), or None for the model's own. A
+        list (but no tuple) is several inputs, anything else one; what an input of a task looks like is in
+        ``docs/tasks.md``. ``reply.text``, ``reply.vectors``, ``reply.labels`` are filled where the results are such.
+        """
+        inputs = _inputs(input)
+        return await self._ask(Operation.TASK, options, lambda rest: TaskRequest(model, inputs, task or "", rest))
+
+    def stream_run(self, /, model: str, input: Any, *, task: str | None = None, **options: Any) -> ReplyStream:
+        """A task that writes (``summarization``, ``translation``, ...), as it is written."""
+        inputs = _inputs(input)
+        return self._stream(Operation.TASK, options, lambda rest: TaskRequest(model, inputs, task or "", rest))
+
     async def infer(self, /, model: str, inputs: Sequence[Tensor], *, version: str = "", **options: Any) -> Reply:
         """Tensors in, tensors out (``reply.tensors``): the Open Inference Protocol's own call."""
         tensors = list(inputs)
@@ -214,49 +225,7 @@ class AsyncVerbs(BatchVerbs, ABC):
         return ReplyStream(self.send, self._call(operation, options, request, stream=True))
 
     def _call(self, operation: Operation, options: dict[str, Any], request: Maker, *, stream: bool = False) -> Call:
-        timeout = options.pop("timeout", None)
-        if timeout is None:
-            timeout = self.settings.total_timeout
-        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-            raise ConfigurationError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-        limits = None
-        if not options.keys().isdisjoint(TIME_LIMITS):
-            limits = {name: check_limit(name, options.pop(name)) for name in TIME_LIMITS if name in options}
-            timeout = limits.pop("total_timeout", timeout)
-        timeouts = options.pop("timeouts", None)
-        if timeouts is not None and not isinstance(timeouts, Timeouts):
-            raise ConfigurationError("timeouts must be a Timeouts(connect=, first_byte=, first_content=, idle=)")
-        headers = options.pop("headers", None)
-        if headers is not None:
-            headers = _headers(headers)
-        request_id = options.pop("request_id", None)
-        if request_id is not None and not isinstance(request_id, str):
-            raise ConfigurationError(f"request_id must be a text, not {type(request_id).__name__}")
-        priority = options.pop("priority", Priority.NORMAL)
-        cache = options.pop("cache", "")
-        if cache not in ("", "on", "off", "refresh"):
-            raise ConfigurationError(f'cache must be "on", "off" or "refresh", not {cache!r}')
-        mid_stream = options.pop("mid_stream", "")
-        if mid_stream not in ("", *MID_STREAM):
-            raise ConfigurationError(f"mid_stream must be one of {', '.join(MID_STREAM)}, not {mid_stream!r}")
-        # Arguments are evaluated in order: the last one gets what the others have left.
-        return Call(
-            operation=operation,
-            stream=stream,
-            priority=priority if priority is Priority.NORMAL else Priority.parse(priority),
-            deadline=None if timeout is None else time.monotonic() + timeout,
-            timeouts=timeouts,
-            request_id=request_id or new_request_id(),
-            key_name=options.pop("api_key_name", None),
-            headers=headers,
-            limits=limits,
-            tenant=_text("tenant", options.pop("tenant", "")),
-            session=_text("session", options.pop("session", "")),
-            cache=cache,
-            mid_stream=mid_stream,
-            tags=_tags(options.pop("tags", None)),
-            request=_checked(request(options)),
-        )
+        return make_call(self.settings, operation, options, request, stream=stream)
 
 
 def chat_messages(messages: str | Sequence[Message], system: str | None = None) -> list[Message]:
@@ -285,37 +254,14 @@ def _listed(given: Any, verb: str) -> list[Any]:
     return made
 
 
+def _inputs(given: Any) -> list[Any]:
+    made = list(given) if isinstance(given, list) else [given]
+    if not made:
+        raise ConfigurationError("run was given no input")
+    return made
+
+
 def _raw(path: str, body: Any, method: str, content_type: str) -> Maker:
     name = body.get("model", "") if isinstance(body, dict) else ""
     model = name if isinstance(name, str) else ""
     return lambda rest: RawRequest(path, body, method, model, content_type, rest)
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}")
-    return value
-
-
-def _tags(value: Any) -> dict[str, str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or not all(
-        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
-    ):
-        raise ConfigurationError('tags must be a mapping of texts, as {"feature": "search"}')
-    return dict(value)
-
-
-def _headers(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(
-        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
-    ):
-        raise ConfigurationError('headers must be a mapping of texts, as {"X-Name": "value"}')
-    return dict(value)
-
-
-def _checked(request: Request) -> Request:
-    if not isinstance(request.model, str):
-        raise ConfigurationError(f"model must be a text, not {type(request.model).__name__}")
-    return request

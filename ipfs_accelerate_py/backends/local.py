@@ -1,119 +1,158 @@
-"""The innermost handler for models in this process: it hands work to the runtimes and never blocks the loop."""
+"""The innermost handler for models in this machine: a call becomes a job of a loaded model. Never blocks the loop."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
+from ipfs_accelerate_py.backends.local_answers import job_of, read_done
+from ipfs_accelerate_py.backends.local_manager import Held, hold
+from ipfs_accelerate_py.backends.local_options import read_options
+from ipfs_accelerate_py.backends.local_stream import LocalSource
 from ipfs_accelerate_py.backends.spec import BackendSpec
-from ipfs_accelerate_py.errors import InvalidRequest, UnsupportedOperation
-from ipfs_accelerate_py.types import Call, EmbedRequest, ModelInfo, Operation, Reply, Usage
+from ipfs_accelerate_py.errors import ReadTimeout, UnsupportedOperation
+from ipfs_accelerate_py.settings import Settings, Timeouts
+from ipfs_accelerate_py.stream import Stream
+from ipfs_accelerate_py.types import Call, ModelInfo, Operation, Reply, TaskRequest
 
 if TYPE_CHECKING:
-    from ipfs_accelerate_py.runtimes.embeddings import EmbeddingRuntime
+    from ipfs_accelerate_py.runtimes.models import LocalModel
+    from ipfs_accelerate_py.runtimes.serving.jobs import Facts, Job, Servable
+    from ipfs_accelerate_py.runtimes.serving.manager import ModelManager
 
 __all__ = ["LocalBackend"]
 
-_OPTIONS = ("dimensions", "prompt_name", "normalize", "truncate")
+#: Tasks that need a model's tokenizer alone.
+TOKEN_TASKS = frozenset({"tokenize", "decode"})
 
 
 class LocalBackend:
-    """Loads a model when it is first asked for, and keeps it. Today: embeddings."""
+    """Loads a model when it is first asked for, and keeps it while there is room.
 
-    def __init__(self, spec: BackendSpec) -> None:
+    Args:
+        options: see ``local_options``. Backends that are told the same share their models.
+    """
+
+    def __init__(self, spec: BackendSpec, options: Mapping[str, Any] | None = None) -> None:
         self.spec = spec
-        self._loading: dict[str, asyncio.Task[EmbeddingRuntime]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.options = read_options(options or {})
+        self._settings: Settings | None = None
+        self._held: Held | None = None
+
+    def bind(self, settings: Settings) -> None:
+        """Limits of time are read live from here."""
+        self._settings = settings
+
+    @property
+    def manager(self) -> ModelManager:
+        """What loads and keeps the models."""
+        if self._held is None or not self._held.usable:
+            self._held = hold(self.options)
+        return self._held.manager
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a manager has been made: nothing is made by whoever only looks."""
+        return self._held is not None and self._held.usable
 
     async def __call__(self, call: Call) -> Reply:
-        if call.operation is Operation.EMBED:
-            return await self._embed(call)
         if call.operation is Operation.MODELS:
             return await self._models()
-        raise UnsupportedOperation(f"the local backend has no operation {call.operation} (it has: embed, models)")
+        if isinstance(call.request, TaskRequest) and call.request.task in TOKEN_TASKS:
+            return await self._tokens(call, call.request)
+        job, ignored = job_of(call)
+        began = time.monotonic()
+        lease = self._lease(call, job)
+        reply = await self._stream(call, job, lease) if call.stream else await self._whole(call, job, lease)
+        reply.upstream = time.monotonic() - began
+        reply.backend = self.spec.name
+        reply.model = reply.model or call.model
+        if ignored:
+            reply.ignored = ignored
+        return reply
 
-    async def load(self, name: str) -> EmbeddingRuntime:
-        """The runtime of a model, loaded once however many ask for it, off the event loop.
+    async def _tokens(self, call: Call, request: TaskRequest) -> Reply:
+        """What takes a model's tokenizer alone: ``raw`` has an item for each input."""
+        from ipfs_accelerate_py.runtimes.models import find_model
+        from ipfs_accelerate_py.runtimes.token_lists import do_token_task
+
+        def work() -> list[Any]:
+            path = find_model(call.model, folders=self.options.folders)
+            return do_token_task(path, request.task, request.input, request.options)
+
+        if call.stream:
+            raise UnsupportedOperation(f"the local backend does not stream {request.task}")
+        return Reply(raw=await asyncio.to_thread(work), backend=self.spec.name, model=call.model)
+
+    def _lease(self, call: Call, job: Job) -> AbstractAsyncContextManager[Servable]:
+        return self.manager.lease(call.model, job.task, self.options.plan, deadline=call.deadline)
+
+    async def _whole(self, call: Call, job: Job, lease: AbstractAsyncContextManager[Servable]) -> Reply:
+        left = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
+        timeout = asyncio.timeout(left)
+        try:
+            async with timeout, lease as servable:
+                return await read_done(call, await servable.run(job))
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            raise ReadTimeout("the call's deadline has come, and the model's answer has not") from None
+
+    async def _stream(self, call: Call, job: Job, lease: AbstractAsyncContextManager[Servable]) -> Reply:
+        source = LocalSource(lease, job, call.model, call.deadline, self._limits(call))
+        first = await source.begin()
+        return Reply(stream=Stream(source, first), content_type="text/event-stream")
+
+    def _limits(self, call: Call) -> Timeouts:
+        limits = call.timeouts or (self._settings or Settings()).timeouts
+        return limits if call.limits is None else limits.with_limits(call.limits)
+
+    async def _models(self) -> Reply:
+        found = await asyncio.to_thread(self.list)
+        return Reply(
+            backend=self.spec.name,
+            models=[ModelInfo(model.name, "local", 0, {"id": model.name, **about(model)}) for model in found],
+        )
+
+    # --- models ------------------------------------------------------------------------------------------------------
+
+    def list(self) -> list[LocalModel]:
+        """The models that are here. Reads the file system."""
+        from ipfs_accelerate_py.runtimes.models import list_models
+
+        return list_models(folders=self.options.folders)
+
+    async def load(self, name: str, task: str = "", *, pin: bool = False) -> Facts:
+        """Load a model and run it once; however many ask for it, it is loaded once.
 
         Raises `RuntimeUnavailable` where the model cannot be found or served, `MissingExtra` without ``[local]``.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # an earlier loop is gone, and its runtimes with it
-            self._loop = loop
-            self._loading = {}
-        task = self._loading.get(name)
-        if task is None:
-            task = self._loading[name] = loop.create_task(asyncio.to_thread(_load, name))
-            task.add_done_callback(lambda done: self._loaded(name, done))
-        # Shielded: a caller who leaves must not take the model from the others who wait for it.
-        return await asyncio.shield(task)
+        return await self.manager.load(name, task, self.options.plan, pin=pin)
 
-    def _loaded(self, name: str, task: asyncio.Task[EmbeddingRuntime]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._loading.pop(name, None)  # so that the next call tries again
-
-    async def _embed(self, call: Call) -> Reply:
-        request = call.request
-        assert isinstance(request, EmbedRequest)
-        options = dict(request.options)
-        options.pop("encoding_format", None)  # how vectors are written is for whoever writes them
-        options.pop("user", None)
-        known = {name: options.pop(name) for name in _OPTIONS if name in options}
-        if options:
-            name = sorted(options)[0]
-            raise InvalidRequest(
-                f"a local embedding has no option {name!r}; it has: {', '.join(_OPTIONS)}", status=400, param=name
-            )
-        for index, text in enumerate(request.input):
-            if not isinstance(text, str):
-                raise InvalidRequest(
-                    f"a local model embeds texts; input[{index}] is a {type(text).__name__}",
-                    status=400,
-                    param=f"input[{index}]",
-                )
-        runtime = await self.load(request.model)
-        done = await runtime.embed(request.input, **known)
-        return Reply(
-            backend=self.spec.name,
-            model=request.model,
-            vectors=done.vectors.tolist(),
-            usage=Usage(input_tokens=sum(done.tokens), reported=True),
-        )
-
-    async def _models(self) -> Reply:
-        from ipfs_accelerate_py.runtimes.models import list_models
-
-        found = await asyncio.to_thread(list_models)
-        return Reply(
-            backend=self.spec.name,
-            models=[ModelInfo(model.name, "local", 0, {"id": model.name, "path": str(model.path)}) for model in found],
-        )
+    async def unload(self, name: str) -> int:
+        """Unload a model when its calls have ended; how many there were (by task's class and plan)."""
+        return await self.manager.unload(name) if self._held is not None else 0
 
     def snapshot(self) -> dict[str, Any]:
-        """By model that is loaded: batches, items, tokens, padding, queue."""
-        return {
-            "runtimes": {
-                name: task.result().snapshot()
-                for name, task in self._loading.items()
-                if task.done() and not task.cancelled() and task.exception() is None
-            }
-        }
+        """Budget, memory, and by model that is loaded: batches, items, tokens, queue."""
+        return {"local": self.manager.snapshot() if self.loaded else {}}
 
     async def aclose(self) -> None:
-        """Unload every model."""
-        loading, self._loading = self._loading, {}
-        if self._loop is not asyncio.get_running_loop():
-            return
-        for task in loading.values():
-            await asyncio.wait([task])
-            if task.exception() is None:  # a model that failed to load has nothing to close
-                await task.result().aclose()
+        """Let go of the models; the last backend that shares them unloads them."""
+        held, self._held = self._held, None
+        if held is not None:
+            await held.release()
 
 
-def _load(name: str) -> EmbeddingRuntime:
-    from ipfs_accelerate_py.runtimes.embeddings import EmbeddingRuntime
-    from ipfs_accelerate_py.runtimes.extras import require
-    from ipfs_accelerate_py.runtimes.models import find_model
-
-    require("torch")  # before the model is looked for: without the extra that is what has to be said
-    return EmbeddingRuntime.load(find_model(name), name=name)
+def about(model: LocalModel) -> dict[str, Any]:
+    """What is told of a model that is here."""
+    return {
+        "path": str(model.path),
+        "model_type": model.model_type,
+        "tasks": list(model.tasks),
+        "size": model.size,
+        "source": model.source,
+    }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipfs_accelerate_py.backends.anthropic import anthropic_dialect, anthropic_headers, anthropic_url
+from ipfs_accelerate_py.backends.local_options import OPTIONS as LOCAL_OPTIONS
 from ipfs_accelerate_py.backends.openai_rows import groq_dialect, openai_dialect, server_dialect
 from ipfs_accelerate_py.backends.spec import BackendSpec, Option, Service
 from ipfs_accelerate_py.dialects.base import Dialect
@@ -16,7 +17,7 @@ __all__ = ["ROWS"]
 def _local(spec: BackendSpec, base_url: str, options: Mapping[str, Any]) -> Service:
     from ipfs_accelerate_py.backends.local import LocalBackend
 
-    return LocalBackend(spec)
+    return LocalBackend(spec, options)
 
 
 def _ovms(base_url: str, options: Mapping[str, Any]) -> Dialect:
@@ -276,6 +277,7 @@ ROWS = (
         service=_local,
         in_process=True,
         requires_key=False,
+        options=LOCAL_OPTIONS,
         # The runtime batches what arrives together, so callers must arrive together.
         defaults={"max_concurrent_requests": 256, "queue_size": 10_000, "max_retries": 0},
     ),

@@ -24,14 +24,17 @@ COMMANDS: dict[str, str] = {
     "image": "Make pictures for a description.",
     "moderate": "Have texts judged: whether each is flagged, and for what.",
     "count": "Count the tokens that a prompt is for a model.",
+    "run": "Do any task with a model on this machine.",
     "batch": "Hand in many requests at once, and fetch the answers later.",
     "models": "List the models that can be used.",
+    "hardware": "Show what this machine can compute with, and why not more.",
     "pull": "Have an Ollama server fetch a model.",
     "simulate": "Run a simulated provider, with faults, to test against.",
     "check": "Make true round trips with every backend, and show what works.",
     "store": "Keep files and models in an S3-compatible store.",
     "usage": "Calls, tokens and US dollars, from the ledger.",
     "monitoring": "Write a Grafana dashboard and Prometheus rules for a gateway.",
+    "families": "Show which model types run here, by trying one of each.",
     "config": "Show and check the configuration; write a template for it.",
 }
 

@@ -43,10 +43,11 @@ _LONGEST_RETRY = 60.0
 
 
 class Answer(msgspec.Struct):
-    """A whole answer's body and type."""
+    """A whole answer's body and type, and headers that the format has beside them."""
 
     body: bytes
     content_type: str = "application/json"
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class ErrorAnswer(msgspec.Struct):

@@ -9,28 +9,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ipfs_accelerate_py import portal as portals
-from ipfs_accelerate_py.backends import backend_names, find_backend
-from ipfs_accelerate_py.endpoints.tasks import DEFAULTS, TASKS, perform
-from ipfs_accelerate_py.errors import ConfigurationError, RuntimeUnavailable
+from ipfs_accelerate_py.backends import find_backend
+from ipfs_accelerate_py.endpoints.devices import device_options
+from ipfs_accelerate_py.endpoints.tasks import check_task, default_task, perform
+from ipfs_accelerate_py.errors import ConfigurationError
 from ipfs_accelerate_py.pending import HandlerResult, Pending
 from ipfs_accelerate_py.sync import Client
 
 __all__ = ["Endpoint", "open_client", "service_of"]
 
-#: What the older API calls an endpoint's type where the model runs here.
-_DEVICES = frozenset(("apple", "cpu", "cuda", "mps", "openvino", "qualcomm", "rocm", "webgpu", "webnn", "xpu"))
 
+def service_of(endpoint_type: str) -> tuple[str, dict[str, str]]:
+    """The backend that a type of endpoint is, and what it is told: of a device of this machine, the local one.
 
-def service_of(endpoint_type: str) -> str:
-    """The backend that a type of endpoint is. Raises `RuntimeUnavailable` for a device, `ConfigurationError` else."""
+    Raises `RuntimeUnavailable` for a device that nothing here computes with, `ConfigurationError` else.
+    """
     if not isinstance(endpoint_type, str):
         raise ConfigurationError(f"an endpoint's type is a name, not {type(endpoint_type).__name__}")
-    if endpoint_type.lower().partition(":")[0] in _DEVICES:
-        raise RuntimeUnavailable(
-            f"no endpoint can be bound to the device {endpoint_type!r} yet; on this machine embedding models run, "
-            f"under the type 'local'. The other types are services: {', '.join(backend_names())}"
-        )
-    return find_backend(endpoint_type).name
+    options = device_options(endpoint_type)
+    if options is not None:
+        return "local", options
+    return find_backend(endpoint_type).name, {}
 
 
 def open_client(service: str, metadata: Mapping[str, Any], options: Mapping[str, Any]) -> Client:
@@ -51,9 +50,9 @@ class Endpoint:
         task: str | None = None,
         upstream: str | None = None,
     ) -> None:
-        task = task or DEFAULTS.get("" if client is None else client.backend, "chat")
-        if task not in TASKS:
-            raise ConfigurationError(f"there is no task {task!r}; the tasks are: {', '.join(TASKS)}")
+        service = "" if client is None else client.backend
+        task = task if task is not None else default_task(service)
+        check_task(task, service)
         self.id = f"endpoint_{random.getrandbits(48):012x}"
         self.model = model
         self.type = endpoint_type
@@ -75,7 +74,8 @@ class Endpoint:
         try:
             if self.client is not None:
                 client = self.client.asynchronous
-                return await perform(client, task or self._task, self._upstream, data, options)
+                task = self._task if task is None else task
+                return await perform(client, task, self._upstream, data, options)
             assert self._function is not None
             if task is not None:
                 options["task"] = task
@@ -112,7 +112,19 @@ class Endpoint:
             names = [model.id for model in await self.client.asynchronous.models(timeout=30)]
         except Exception as error:
             return {**found, "available": False, "error": error}
-        return {**found, "available": True, "listed": self._upstream in names}
+        listed = self._upstream in names or (self.client.backend == "local" and await asyncio.to_thread(self._found))
+        return {**found, "available": True, "listed": listed}
+
+    def _found(self) -> bool:
+        """Whether a model of this machine is found by a name that is not listed: its type, or a path."""
+        from ipfs_accelerate_py.errors import RuntimeUnavailable
+        from ipfs_accelerate_py.runtimes.models import find_model
+
+        try:
+            find_model(self._upstream)
+        except RuntimeUnavailable:
+            return False
+        return True
 
 
 async def _called(function: Callable[..., Any], data: Any, options: dict[str, Any]) -> dict[str, Any]:

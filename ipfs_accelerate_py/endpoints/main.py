@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ipfs_accelerate_py import portal as portals
-from ipfs_accelerate_py.endpoints.endpoint import Endpoint, open_client, service_of
-from ipfs_accelerate_py.errors import ConfigurationError
+from ipfs_accelerate_py.endpoints.devices import device_options
+from ipfs_accelerate_py.endpoints.endpoint import Endpoint, service_of
+from ipfs_accelerate_py.endpoints.handlers import EndpointHandlers, Handler, listed
+from ipfs_accelerate_py.endpoints.table import EndpointTable
+from ipfs_accelerate_py.errors import ConfigurationError, RuntimeUnavailable
 from ipfs_accelerate_py.pending import HandlerResult, Pending
 from ipfs_accelerate_py.sync import Client
 
 __all__ = ["EndpointHandlers", "ipfs_accelerate_py"]
 
-Handler = Callable[..., HandlerResult]
 
-
-class ipfs_accelerate_py:  # noqa: N801  # the older API's name
+class ipfs_accelerate_py(EndpointTable):  # noqa: N801  # the older API's name
     """Models, and the endpoints that serve them.
 
     ::
@@ -29,8 +30,11 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
         handler("Hello")["text"]          # or, in a coroutine: (await handler("Hello"))["text"]
         accelerate.infer("gpt-4o", "Hello")["text"]
 
-    An endpoint's type is the name of a service (``openai``, ``groq``, ``llvm``, ...), or ``local``: embedding models on
-    this machine. One pair of model and type may have several endpoints, and calls go to the one with the least to do.
+    An endpoint's type is the name of a service (``openai``, ``groq``, ``llvm``, ...), or hardware of this machine:
+    ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``openvino``, ``llvm_local``, or ``local`` for what is best here. A model
+    that is on this machine, by its name or its type (``bert``), has an endpoint of every such type without being added:
+    ``accelerate.endpoint_handler("bert", "cpu")("The capital is [MASK].")["masks"]``. One pair of
+    model and type may have several endpoints, and calls go to the one with the least to do.
 
     Args:
         resources: ``{"local_endpoints": {model: {type: function}}}`` are adopted as endpoints; the rest is not used.
@@ -44,13 +48,7 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
         self, resources: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
         self.resources = dict(resources or {})
-        self.metadata = dict(metadata or {})
-        self._settings = settings
-        self._lock = threading.RLock()
-        self._endpoints: dict[str, dict[str, list[Endpoint]]] = {}
-        #: Those that endpoints without an address or settings of their own share.
-        self._shared: dict[str, Client] = {}
-        self._choices = 0
+        super().__init__(dict(metadata or {}), settings)
         for model, types in (self.resources.get("local_endpoints") or {}).items():
             for endpoint_type, function in types.items():
                 self.add_endpoint(model, endpoint_type, function)
@@ -66,7 +64,7 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
         """
         added: list[str] = []
         try:
-            for model, endpoint_type, endpoint in _listed(models):
+            for model, endpoint_type, endpoint in listed(models):
                 added.append(self.add_endpoint(model, endpoint_type, endpoint))
         except BaseException:
             for endpoint_id in added:
@@ -97,7 +95,8 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
         elif endpoint is None or isinstance(endpoint, Mapping):
             options = dict(endpoint or {})
             task, upstream = options.pop("task", None), options.pop("model", None)
-            client = self._client(service_of(endpoint_type), options)
+            service, told = service_of(endpoint_type)
+            client = self._client(service, told, options)
             made = Endpoint(model, endpoint_type, client=client, task=task, upstream=upstream)
         else:
             raise ConfigurationError(
@@ -153,6 +152,7 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
             with self._lock:
                 pairs = {model: list(types) for model, types in self._endpoints.items()}
             return {model: {kind: self._handler(model, kind) for kind in types} for model, types in pairs.items()}
+        self._ensure(model, endpoint_type)
         self._of(model, endpoint_type)
         return self._handler(model, endpoint_type)
 
@@ -165,6 +165,7 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
         among the options names another task. The result is used as a mapping, which waits for it, or awaited.
         """
         if endpoint is None:
+            self._ensure(model, endpoint_type)
             return self._choose(model, endpoint_type)(data, **options)
         for each in self._of(model, endpoint_type):
             if each.id == endpoint:
@@ -174,8 +175,8 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
     # --- state ---------------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """``endpoints`` (how many), ``active_requests``, ``models`` (by name and type, the endpoints), and by service
-        the ``usage`` of the clients that endpoints share."""
+        """``endpoints`` (how many), ``active_requests``, ``models`` (by name and type, the endpoints), by service the
+        ``usage`` of the clients that endpoints share, and ``local``: the models of this machine that are loaded."""
         listed = self.get_endpoints()
         models: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for info in listed:
@@ -187,6 +188,7 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
             "active_requests": sum(info["active_requests"] for info in listed),
             "models": models,
             "usage": {service: client.snapshot()["usage"] for service, client in shared.items()},
+            "local": next((found for each in shared.values() if (found := each.snapshot().get("local"))), {}),
         }
 
     def test_hardware(self) -> dict[str, Any]:
@@ -201,9 +203,15 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
 
         Raises `RuntimeUnavailable` where the model is not here: a service does not tell, and a name proves nothing.
         """
+        from ipfs_accelerate_py.runtimes.gguf import read_gguf
         from ipfs_accelerate_py.runtimes.models import find_model
 
-        path = find_model(model) / "config.json"
+        path = Path(model).expanduser()
+        if not model.startswith(("/", ".", "~")) or path.is_file():
+            path = find_model(model, folders=self._folders())
+        if path.is_file():
+            return read_gguf(path).architecture
+        path /= "config.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get("model_type")
         except (OSError, ValueError, AttributeError) as problem:
@@ -230,50 +238,31 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
 
     # --- within --------------------------------------------------------------------------------------------------
 
-    def _client(self, service: str, options: dict[str, Any]) -> Client:
-        if options:
-            return open_client(service, self.metadata, {**self._settings, **options})
+    def _ensure(self, model: str, endpoint_type: str | None) -> None:
+        """A device of this machine is an endpoint of every model that is here, without being added."""
+        if endpoint_type is None or not isinstance(endpoint_type, str) or device_options(endpoint_type) is None:
+            return
         with self._lock:
-            found = self._shared.get(service)
-            if found is None:
-                found = self._shared[service] = open_client(service, self.metadata, self._settings)
-            return found
+            if self._endpoints.get(model, {}).get(endpoint_type):
+                return
+        from ipfs_accelerate_py.runtimes.models import find_model
 
-    def _all(self) -> list[Endpoint]:
+        find_model(model, folders=self._folders())
         with self._lock:
-            return [each for types in self._endpoints.values() for listed in types.values() for each in listed]
+            if not self._endpoints.get(model, {}).get(endpoint_type):
+                self.add_endpoint(model, endpoint_type)
 
-    def _clients(self) -> Iterable[Client]:
-        found = {id(each.client): each.client for each in self._all() if each.client is not None}
-        with self._lock:
-            found |= {id(client): client for client in self._shared.values()}
-        return found.values()
+    def _check_model(self, model: str) -> None:
+        """Raises `ConfigurationError` where a model neither has an endpoint nor is on this machine."""
+        from ipfs_accelerate_py.runtimes.models import find_model
 
-    def _of(self, model: str, endpoint_type: str | None) -> list[Endpoint]:
-        """The endpoints of a pair, at least one."""
         with self._lock:
-            types = self._endpoints.get(model, {})
-            if endpoint_type is None:
-                found = [each for listed in types.values() for each in listed]
-            else:
-                found = list(types.get(endpoint_type, ()))
-        if not found:
-            where = "" if endpoint_type is None else f" of type {endpoint_type!r}"
-            raise ConfigurationError(f"there is no endpoint{where} for the model {model!r}; {self._known()}")
-        return found
-
-    def _known(self) -> str:
-        with self._lock:
-            pairs = [f"{model} ({', '.join(types)})" for model, types in self._endpoints.items()]
-        return f"there are: {', '.join(pairs)}" if pairs else "none has been added (add_endpoint, init_endpoints)"
-
-    def _choose(self, model: str, endpoint_type: str | None) -> Endpoint:
-        found = self._of(model, endpoint_type)
-        with self._lock:
-            self._choices += 1
-            best = min(found, key=lambda each: each.load)
-            best.chosen = self._choices
-        return best
+            if model in self._endpoints:
+                return
+        try:
+            find_model(model, folders=self._folders(), allow_path=False)
+        except RuntimeUnavailable as error:
+            raise ConfigurationError(f"there is no endpoint for the model {model!r}; {self._known()}") from error
 
     def _handler(self, model: str, endpoint_type: str | None) -> Handler:
         def handler(data: Any, **options: Any) -> HandlerResult:
@@ -289,79 +278,3 @@ class ipfs_accelerate_py:  # noqa: N801  # the older API's name
             for each in asked
             if endpoint_type in (None, each.type)
         ]
-
-    def _drop(self, unwanted: Callable[[Endpoint], bool]) -> int:
-        with self._lock:
-            before = len(self._all())
-            kept = {
-                model: {kind: [each for each in listed if not unwanted(each)] for kind, listed in types.items()}
-                for model, types in self._endpoints.items()
-            }
-            kept = {model: {kind: listed for kind, listed in types.items() if listed} for model, types in kept.items()}
-            self._endpoints = {model: types for model, types in kept.items() if types}
-            return before - len(self._all())
-
-
-class EndpointHandlers(Mapping[str, Mapping[str, Handler]]):
-    """Handlers by model and type, and called with a pair the handler of that pair; what there is no endpoint of is an
-    error that names those there are."""
-
-    def __init__(self, owner: ipfs_accelerate_py, model: str | None = None) -> None:
-        self._owner = owner
-        self._model = model
-
-    def __call__(self, model: str | None = None, endpoint_type: str | None = None) -> Any:
-        return self._owner.get_endpoint_handler(model, endpoint_type)
-
-    def __getitem__(self, name: str) -> Any:
-        if self._model is None:
-            self._owner.get_endpoint_handler(name)
-            return EndpointHandlers(self._owner, name)
-        return self._owner.get_endpoint_handler(self._model, name)
-
-    def _names(self) -> list[str]:
-        listed = self._owner.get_endpoints(self._model)
-        return list(dict.fromkeys(info["model" if self._model is None else "type"] for info in listed))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401  # this is what it suggests
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
-
-    def __len__(self) -> int:
-        return len(self._names())
-
-
-def _listed(models: Any) -> Iterator[tuple[str, str, Any]]:
-    """What `init_endpoints` takes, as what `add_endpoint` takes."""
-    if isinstance(models, str):
-        models = [models]
-    if not isinstance(models, Iterable):
-        raise ConfigurationError(f"models must be a mapping or a list, not {type(models).__name__}")
-    for item in models.items() if isinstance(models, Mapping) else models:
-        if isinstance(item, str):
-            yield _on_this_machine(item), "local", None
-            continue
-        if not isinstance(item, tuple | list) or len(item) < 2:
-            raise ConfigurationError("each model is a name, or (name, types)")
-        model, types, *endpoint = item
-        if isinstance(types, str):
-            types = {types: endpoint[0] if endpoint else None}
-        for kind in types:
-            yield model, kind, types[kind] if isinstance(types, Mapping) else None
-
-
-def _on_this_machine(name: str) -> str:
-    from ipfs_accelerate_py.runtimes.models import list_models
-
-    names = [model.name for model in list_models()]
-    if name in names:
-        return name
-    raise ConfigurationError(
-        f"where is {name!r} served? Say so: {{{name!r}: 'openai'}}, or another type. "
-        f"On this machine are: {', '.join(names) or '(none)'}"
-    )

@@ -7,20 +7,35 @@ from typing import Any
 
 from ipfs_accelerate_py.client import AsyncClient
 from ipfs_accelerate_py.errors import ConfigurationError
+from ipfs_accelerate_py.plain_results import as_plain
+from ipfs_accelerate_py.runtimes.families.tasks import TASKS as HUGGING_FACE
+from ipfs_accelerate_py.runtimes.families.tasks import find_task
 from ipfs_accelerate_py.types import Reply
 
-__all__ = ["DEFAULTS", "TASKS", "perform"]
+__all__ = ["TASKS", "check_task", "default_task", "perform"]
 
-#: The task of an endpoint of these services that names none; of others it is "chat".
-DEFAULTS: Mapping[str, str] = {"hf_tei": "embedding", "local": "embedding"}
+Ask = Callable[[AsyncClient, str, Any, dict[str, Any]], Awaitable[Reply]]
+
+
+def default_task(service: str) -> str:
+    """The task of an endpoint that names none; on this machine it is the model's own, which is written as ""."""
+    return {"hf_tei": "embedding", "local": ""}.get(service, "chat")
+
+
+def check_task(task: str, service: str) -> None:
+    """Refuse a task that there is not: one of `TASKS`, or on this machine any of Hugging Face's."""
+    if task in TASKS or (service == "local" and (not task or find_task(task) is not None)):
+        return
+    more = f", and of models on this machine: {', '.join(HUGGING_FACE)}" if service == "local" else ""
+    raise ConfigurationError(f"there is no task {task!r}; the tasks are: {', '.join(TASKS)}{more}")
 
 
 async def perform(client: AsyncClient, task: str, model: str, data: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Ask, and give the answer. Raises the client's own errors; nothing is made up where there is none."""
-    try:
-        ask, show = TASKS[task]
-    except KeyError:
-        raise ConfigurationError(f"there is no task {task!r}; the tasks are: {', '.join(TASKS)}") from None
+    check_task(task, client.backend)
+    if not task and _conversing(data):
+        task = "chat"
+    ask, show = TASKS[task] if task in TASKS else (_running(task), _results)
     reply = await ask(client, model, data, options)
     return {**show(reply, data), **_common(reply, model)}
 
@@ -89,6 +104,19 @@ async def _image(client: AsyncClient, model: str, data: Any, options: dict[str, 
     return await client.generate_images(model, data, **options)
 
 
+def _running(task: str) -> Ask:
+    async def run(client: AsyncClient, model: str, data: Any, options: dict[str, Any]) -> Reply:
+        return await client.run(model, data, task=task, **options)
+
+    return run
+
+
+def _conversing(data: Any) -> bool:
+    """Whether it is a conversation: messages, or a chat request's body."""
+    messages = data.get("messages") if isinstance(data, Mapping) else data
+    return isinstance(messages, list) and bool(messages) and isinstance(messages[0], Mapping) and "role" in messages[0]
+
+
 # --- how it is answered ------------------------------------------------------------------------------------------
 
 
@@ -140,7 +168,15 @@ def _images(reply: Reply, data: Any) -> dict[str, Any]:
     return {"urls": [image.url for image in reply.images], "images": [image.data for image in reply.images]}
 
 
-Ask = Callable[[AsyncClient, str, Any, dict[str, Any]], Awaitable[Reply]]
+def _results(reply: Reply, data: Any) -> dict[str, Any]:
+    """The result's fields; of several inputs, a list of each, in order. ``results`` has one dictionary per input."""
+    results = [as_plain(each) for each in reply.results]
+    if not isinstance(data, list):
+        return {**results[0], "results": results}
+    names = dict.fromkeys(name for each in results for name in each)
+    return {**{name: [each.get(name) for each in results] for name in names}, "results": results}
+
+
 TASKS: Mapping[str, tuple[Ask, Callable[[Reply, Any], dict[str, Any]]]] = {
     "chat": (_chat, _text),
     "completion": (_completion, _text),

@@ -15,6 +15,7 @@ import msgspec
 
 from ipfs_accelerate_py.dialects.serving import bad_request
 from ipfs_accelerate_py.errors import ConfigurationError
+from ipfs_accelerate_py.gateway.admin_models import ModelAdmin
 from ipfs_accelerate_py.gateway.incoming import Incoming
 from ipfs_accelerate_py.gateway.keyring import digest, shown
 
@@ -34,6 +35,8 @@ class Admin:
         self._app = app
         self._keys = frozenset(digest(key.secret.reveal().encode()) for key in app.config.admin_keys)
         self.open = bool(self._keys)
+        self._models = ModelAdmin(app.table)
+        self.aclose = self._models.aclose
         self._gets: dict[str, Callable[[dict[str, str]], Any]] = {
             "usage": self._usage,
             "keys": self._names,
@@ -41,10 +44,15 @@ class Admin:
             "limits": self._budgets,
             "targets": self._targets,
             "report": self._report,
+            "models": self._models.list,
             "cache": lambda query: app.front.cache_stats(),
             "alerts": lambda query: app.front.alert_states(),
         }
-        self._posts: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {"cache/clear": self._clear}
+        self._posts: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "cache/clear": self._clear,
+            "models/load": self._models.load,
+            "models/unload": self._models.unload,
+        }
 
     def fits(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a request shows the admin's key."""

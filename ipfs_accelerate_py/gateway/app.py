@@ -28,6 +28,7 @@ from ipfs_accelerate_py.gateway.metrics import GatewayMetrics
 from ipfs_accelerate_py.gateway.metrics_page import MetricsPage
 from ipfs_accelerate_py.gateway.stopping import internal_error, stopping
 from ipfs_accelerate_py.gateway.table import ModelTable
+from ipfs_accelerate_py.types import ModelInfo, Operation
 
 __all__ = ["GatewayApp"]
 
@@ -118,6 +119,7 @@ class GatewayApp:
         if self._preloading is not None:
             self._preloading.cancel()
             await asyncio.gather(self._preloading, return_exceptions=True)
+        await self._admin.aclose()
         if self._on:
             self._on = False
             await switch_off(self.front)
@@ -154,6 +156,9 @@ class GatewayApp:
             if path in _LISTS:
                 form = "ollama" if path == "/api/tags" else routes.format_of_list(path, headers)
                 return self._models, path, self._guarded, ingress(form)
+            if (tei := routes.tei_read(path)) is not None:
+                handler, guarded = (self._tei_info, self._guarded) if tei == "info" else (self._health, False)
+                return handler, f"{routes.TEI_PREFIX}{{model}}/{tei}", guarded, ingress("tei")
             for prefix in _ONE_MODEL:
                 if path.startswith(prefix) and len(path) > len(prefix):
                     return self._model, prefix + "{id}", self._guarded, ingress(routes.format_of_list(path, headers))
@@ -177,6 +182,19 @@ class GatewayApp:
     async def _health(self, incoming: Incoming) -> None:
         state = {"status": "draining" if self.draining else "ok", "version": __version__}
         await incoming.answer(503 if self.draining else 200, msgspec.json.encode(state))
+
+    async def _tei_info(self, incoming: Incoming) -> None:
+        from ipfs_accelerate_py.gateway.tei_info import describe
+
+        may_ask = incoming.holder.may_ask
+        name = incoming.scope["path"].removeprefix(routes.TEI_PREFIX).removesuffix("/info")
+        name = self.table.usual(Operation.EMBED, may_ask) if name == "" else name
+        if not may_ask(name):
+            raise not_allowed(name)
+        target = self.table.find(name) or await self.table.discover(name)
+        local = target.backend.local if target.backend is not None else None
+        raw = await asyncio.to_thread(describe, local, target.model)
+        await incoming.answer(200, incoming.ingress.model(ModelInfo(name, "", 0, raw)))
 
     async def _version(self, incoming: Incoming) -> None:
         # Clients look at it to know what they may ask for: it is that of the API, and not ours.
@@ -249,6 +267,6 @@ def _methods(path: str) -> str:
     """The methods that a path takes, empty where there is nothing."""
     if path in routes.POSTS or path == "/api/show" or routes.find(path, b"") is not None:
         return "POST"
-    readable = path in _LISTS or path in ("/metrics", "/health", "/api/version")
+    readable = path in _LISTS or routes.tei_read(path) is not None or path in ("/metrics", "/health", "/api/version")
     one = any(path.startswith(prefix) and len(path) > len(prefix) for prefix in _ONE_MODEL)
     return "GET, HEAD" if readable or one else ""

@@ -76,6 +76,11 @@ def read_backend(name: str, section: Section, litellm: Mapping[str, str] | None 
         settings = read_settings(inner)
     if litellm is None and (field := section.take("options")) is not None and (inner := field.section()) is not None:
         settings |= _options(spec, inner)
+    if litellm is None and spec.in_process:
+        # How a model of this machine is loaded may stand beside its name.
+        for option in spec.options:
+            if (field := section.take(option.name)) is not None:
+                settings[option.name] = field.checked(_scalar)
     return BackendEntry(spec.name, url, keys, headers, settings, section.problems.place(section.line))
 
 

@@ -40,12 +40,16 @@ class Inference:
 
     async def __call__(self, incoming: Incoming, asked: Asked, ingress: Ingress) -> None:
         """Answer. What goes wrong before the answer has begun is raised."""
-        form = asked.operation is Operation.TRANSCRIBE
+        form = asked.operation is Operation.TRANSCRIBE or (
+            asked.operation is Operation.TASK and b"multipart/" in incoming.headers.get(b"content-type", b"").lower()
+        )
         body = await incoming.body(self._max_body, form=form)
         received = time.monotonic()
         incoming.watch()
         kind = incoming.headers[b"content-type"].decode("latin-1") if form else "application/json"
         request = ingress.decode(asked.operation, body, kind, asked.path, stream=asked.stream)
+        if not request.model:
+            request.model = self._table.usual(asked.operation, incoming.holder.may_ask)
         if not incoming.holder.may_ask(request.model):
             raise not_allowed(request.model)
         target = self._table.find(request.model) or await self._table.discover(request.model)
@@ -88,7 +92,10 @@ class Inference:
             await incoming.answer(200, reply.body, extra=extra)
         else:
             answer = ingress.encode(request, reply, model, int(time.time()))
-            await incoming.answer(200, answer.body, (b"content-type", answer.content_type.encode()), extra)
+            kind_of_answer = (b"content-type", answer.content_type.encode())
+            await incoming.answer(
+                200, answer.body, kind_of_answer, [*extra, *answer.headers] if answer.headers else extra
+            )
         own_time(self._metrics, asked, call, reply, received)
 
     def _moved(self, call: Call) -> None:

@@ -14,6 +14,7 @@ _HOMES = {
     "openai": ("openai.ingress", "OpenAIIngress"),
     "anthropic": ("anthropic.ingress", "AnthropicIngress"),
     "gemini": ("gemini.ingress", "GeminiIngress"),
+    "tei": ("tei.ingress", "TeiIngress"),
     "ollama": ("ollama.ingress", "OllamaIngress"),
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py._version import __version__
-from ipfs_accelerate_py.gateway import metrics_backends, metrics_features
+from ipfs_accelerate_py.gateway import metrics_backends, metrics_features, metrics_local
 from ipfs_accelerate_py.gateway.families import PREFIX, counter, histograms
 from ipfs_accelerate_py.gateway.front import GatewayFront
 from ipfs_accelerate_py.gateway.metrics import GatewayMetrics
@@ -29,6 +29,7 @@ class MetricsPage:
     def __init__(self, metrics: GatewayMetrics, front: GatewayFront, draining: Callable[[], bool]) -> None:
         self._metrics = metrics
         self._front = front
+        self._table = front.table
         self._backends = front.table.backends
         self._draining = draining
         self._registry: Any = None
@@ -49,6 +50,7 @@ class MetricsPage:
         yield from metrics_backends.usage(self._backends)
         yield from metrics_backends.pipelines(self._backends)
         yield from metrics_backends.keys(self._backends)
+        yield from metrics_local.models(self._table)
         yield from metrics_features.counted(self._metrics)
         yield from metrics_features.switched_on(self._front)
 

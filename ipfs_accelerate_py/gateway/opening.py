@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from ipfs_accelerate_py.gateway.entries import BackendEntry
 from ipfs_accelerate_py.router.loops import HOPS_HEADER
 
 __all__ = ["OpenedBackends"]
+
+_ISOLATION = "IPFS_ACCELERATE_LOCAL_ISOLATION"
 
 
 class OpenedBackends:
@@ -30,7 +33,9 @@ class OpenedBackends:
         found = self._opened.get(same)
         if found is None:
             # Models on this machine are queued by the runtime that batches them; their row has its own limits.
-            base = self.settings if not find_backend(entry.backend).in_process else {}
+            # A model of theirs that crashes must not take the gateway with it.
+            in_process = find_backend(entry.backend).in_process
+            base = {"isolation": os.environ.get(_ISOLATION) or "process"} if in_process else self.settings
             keys_by_name = None if entry.keys is None else {name: key.reveal() for name, key in entry.keys.items()}
             found = self._opened[same] = self.open(
                 entry.backend, entry.base_url, keys_by_name, entry.headers, {**base, **entry.settings}

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from ipfs_accelerate_py.types import Operation
 
-__all__ = ["OPENAI_PREFIXES", "POSTS", "Asked", "find", "format_of_list", "format_of_path"]
+__all__ = ["OPENAI_PREFIXES", "POSTS", "TEI_PREFIX", "Asked", "find", "format_of_list", "format_of_path", "tei_read"]
 
 
 class Asked(NamedTuple):
@@ -66,6 +66,21 @@ _GEMINI = {
     "batchEmbedContents": (Operation.EMBED, None),
     "countTokens": (Operation.COUNT, None),
 }
+#: TEI's paths, which name no model, and the prefix of those that do.
+_TEI = {
+    "embed": Operation.EMBED,
+    "similarity": Operation.EMBED,
+    "rerank": Operation.RERANK,
+    "predict": Operation.CLASSIFY,
+    "embed_all": Operation.TASK,
+    "embed_sparse": Operation.TASK,
+    "tokenize": Operation.TASK,
+    "decode": Operation.TASK,
+}
+TEI_PREFIX = "/tei/"
+POSTS |= {f"/{verb}": Asked("tei", operation, f"/{verb}", {"verb": verb}) for verb, operation in _TEI.items()}
+#: Any task of a model on this machine; our own.
+_TASKS = "/v1/tasks/"
 _GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/", "/v1beta/tunedModels/")
 
 
@@ -74,6 +89,13 @@ def find(path: str, query: bytes) -> Asked | None:
     found = POSTS.get(path)
     if found is not None:
         return found
+    if path.startswith(_TASKS) and (task := path[len(_TASKS) :]) and "/" not in task:
+        return Asked("openai", Operation.TASK, _TASKS + "{task}", {"task": task})
+    if path.startswith(TEI_PREFIX):
+        model, _, verb = path[len(TEI_PREFIX) :].rpartition("/")
+        if (operation := _TEI.get(verb)) is None or not model:
+            return None
+        return Asked("tei", operation, f"{TEI_PREFIX}{{model}}/{verb}", {"verb": verb, "model": model})
     for prefix in _GEMINI_PREFIXES:
         if path.startswith(prefix):
             model, _, verb = path[len(prefix) :].rpartition(":")
@@ -84,6 +106,17 @@ def find(path: str, query: bytes) -> Asked | None:
             if query:
                 taken["alt"] = parse_qs(query.decode("latin-1")).get("alt", [""])[0]
             return Asked("gemini", asked[0], f"{prefix}{{model}}:{verb}", taken, asked[1])
+    return None
+
+
+def tei_read(path: str) -> str | None:
+    """``info`` or ``health``, where a path is one of TEI's that are read."""
+    if path == "/info":
+        return "info"
+    if path.startswith(TEI_PREFIX):
+        model, _, verb = path[len(TEI_PREFIX) :].rpartition("/")
+        if model and verb in ("info", "health"):
+            return verb
     return None
 
 
@@ -102,4 +135,6 @@ def format_of_path(path: str) -> str:
         return "anthropic"
     if path.startswith("/v1beta/"):
         return "gemini"
+    if path.startswith(TEI_PREFIX) or path == "/info" or path[1:] in _TEI:
+        return "tei"
     return "ollama" if path.startswith("/api/") else "openai"

@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.backends import Backend, configured
 from ipfs_accelerate_py.dialects.serving import bad_request
@@ -24,7 +24,10 @@ from ipfs_accelerate_py.gateway.opening import OpenedBackends
 from ipfs_accelerate_py.gateway.targets import AnyTarget, Target
 from ipfs_accelerate_py.types import Call, ModelInfo, ModelsRequest, Operation, new_request_id
 
-__all__ = ["ModelTable"]
+if TYPE_CHECKING:
+    from ipfs_accelerate_py.backends.local import LocalBackend
+
+__all__ = ["ModelTable", "not_found"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,13 @@ LIST_TIMEOUT = 10.0
 _MOST_REMEMBERED = 1024
 #: Between backend and model.
 _MARK = re.compile(r"[/:]")
+#: For what a model was made that is meant where nobody names one.
+_USUAL = {
+    Operation.EMBED: frozenset({"sentence-similarity", "feature-extraction"}),
+    Operation.RERANK: frozenset({"text-ranking"}),
+    Operation.CLASSIFY: frozenset({"text-classification"}),
+    Operation.TASK: frozenset({"sentence-similarity", "feature-extraction"}),
+}
 #: Names come from clients, and are kept: here, in metrics and in the totals of backends.
 _LONGEST_NAME = 256
 
@@ -107,12 +117,14 @@ class ModelTable:
         self._prefixes[entry.backend] = backend
 
     def _add_local(self) -> None:
-        from ipfs_accelerate_py.runtimes.models import list_models
-
         backend = self.whole.pop("local", None) or self._open(BackendEntry("local"))
-        for model in list_models():
+        for name in [name for name, each in self._prefixes.items() if each is backend]:
+            del self._prefixes[name]  # what a client writes behind the mark may be a path, and only lists are served
+        assert backend.local is not None
+        for model in backend.local.list():
             if model.name not in self._targets:
                 self._add(model.name, backend, model.name, "local")
+                self._shown[model.name].raw = {"tasks": list(model.tasks), "model_type": model.model_type}
                 self.local.append(model.name)
             for alias in (*model.aliases, f"local/{model.name}"):
                 self._targets.setdefault(alias, Target(alias, backend, model.name, model.name))
@@ -132,6 +144,27 @@ class ModelTable:
                 if len(self._remembered) < _MOST_REMEMBERED:
                     self._remembered[name] = found
         return found
+
+    def usual(self, operation: Operation, allowed: Callable[[str], bool]) -> str:
+        """The model that is meant where a format has no place for its name: the only one of this machine that was made
+        for it, or the only name there is. Raises 400, with the names, where that does not tell it."""
+        names = [name for name in self.names() if allowed(name)]
+        if len(names) == 1:
+            return names[0]
+        wanted = _USUAL.get(operation, frozenset())
+        fit = [
+            each
+            for each in self._shown.values()
+            if allowed(each.id) and wanted & set((each.raw or {}).get("tasks", ()))
+        ]
+        if len(fit) == 1:
+            return fit[0].id
+        shown = ", ".join(each.id for each in fit[:10]) or "none of them was made for this alone"
+        raise bad_request(
+            f"Which model? Say so in the path (/tei/MODEL/...) or as 'model': {shown}.",
+            "missing_required_parameter",
+            "model",
+        )
 
     async def discover(self, name: str) -> AnyTarget:
         """The target of a bare name, by what the backends say they have. Raises `ModelNotFound`; 400 if several do."""
@@ -234,6 +267,10 @@ class ModelTable:
                 await local.load(target.model)
             except AccelerateError as error:
                 logger.warning("preload: %s: %s", name, error)
+
+    def local_backends(self) -> list[LocalBackend]:
+        """Those of models on this machine, by how they are told to load them."""
+        return [local for backend in self.backends.values() if (local := backend.local) is not None]
 
     async def aclose(self) -> None:
         """Close every backend."""

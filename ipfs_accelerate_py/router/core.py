@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from ipfs_accelerate_py.calls import Maker
 from ipfs_accelerate_py.errors import ConfigurationError, ModelNotFound
 from ipfs_accelerate_py.features import Features
 from ipfs_accelerate_py.live import LiveSettings
@@ -23,7 +24,7 @@ from ipfs_accelerate_py.router.targets import STRATEGIES, Alias, Target
 from ipfs_accelerate_py.settings import MID_STREAM
 from ipfs_accelerate_py.transport import Transport
 from ipfs_accelerate_py.types import Call, ModelInfo, Operation, Reply
-from ipfs_accelerate_py.verbs import AsyncVerbs, Maker
+from ipfs_accelerate_py.verbs import AsyncVerbs
 
 __all__ = ["AsyncRouter"]
 

@@ -166,7 +166,8 @@ async def test_vectors_for_every_client(backend: str) -> None:
             ours = (await client.embeddings.create(model=here.model, input=["a", "b"], encoding_format="float")).data
         options = google_types.HttpOptions(base_url=root(here))
         async with genai.Client(api_key=GATEWAY_KEY, http_options=options).aio as google:
-            googles = (await google.models.embed_content(model=here.model, contents=["a", "b"])).embeddings or []
+            contents: Any = ["a", "b"]
+            googles = (await google.models.embed_content(model=here.model, contents=contents)).embeddings or []
         async with ollama.AsyncClient(root(here), headers={"Authorization": f"Bearer {GATEWAY_KEY}"}) as client:
             ollamas = (await client.embed(model=here.model, input=["a", "b"])).embeddings
     for ours_one, google_one, ollama_one in zip(ours, googles, ollamas, strict=True):

@@ -186,6 +186,7 @@ async def test_equal_targets_share_one_backend_and_others_do_not() -> None:
     await table.aclose()
 
 
+@pytest.mark.virtual_time(False)  # models are looked for in a thread of their own
 async def test_what_cannot_be_loaded_ahead_is_only_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     entry = BackendEntry("local")
     missing = ModelEntry("gone", "not-on-this-machine", entry)
@@ -205,7 +206,8 @@ async def test_without_the_extra_local_models_are_named_and_not_loaded(monkeypat
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     monkeypatch.setattr(
-        "ipfs_accelerate_py.runtimes.models.list_models", lambda: [LocalModel("mini", Path("/nowhere"), "folder")]
+        "ipfs_accelerate_py.runtimes.models.list_models",
+        lambda folders=(): [LocalModel("mini", Path("/nowhere"), "folder")],
     )
     app = GatewayApp(GatewayConfig(environment=False))
     assert app.table.local == ["mini"]

@@ -112,7 +112,10 @@ def encode_model(model: ModelInfo) -> bytes:
 
 
 def _model(model: ModelInfo) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
+    made = {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
+    if tasks := model.raw.get("tasks"):
+        made["tasks"] = tasks  # of a model on this machine: for what it was made
+    return made
 
 
 def _base64(vector: Sequence[float]) -> str:

@@ -22,6 +22,7 @@ from ipfs_accelerate_py.dialects.openai.answers import (
 from ipfs_accelerate_py.dialects.openai.responses_answers import Answered
 from ipfs_accelerate_py.dialects.openai.responses_writer import ResponseWriter
 from ipfs_accelerate_py.dialects.openai.server import ServerRequest, decode_body
+from ipfs_accelerate_py.dialects.openai.tasks import TaskBody, decode_task, encode_task
 from ipfs_accelerate_py.dialects.openai.transcription import (
     TranscriptionForm,
     decode_transcription,
@@ -59,6 +60,8 @@ class OpenAIIngress:
     ) -> ServedRequest:
         if operation is Operation.TRANSCRIBE:
             return decode_transcription(body, content_type, translate="translations" in path.get("route", ""))
+        if operation is Operation.TASK:
+            return decode_task(body, content_type, path.get("task", ""))
         return decode_body(operation, body)
 
     def encode(self, request: ServedRequest, reply: Reply, model: str, created: int) -> Answer:
@@ -66,6 +69,8 @@ class OpenAIIngress:
         identity = _identity(operation, reply.request_id)
         if isinstance(request, TranscriptionForm):
             return encode_transcription(request, reply)
+        if isinstance(request, TaskBody):
+            return encode_task(request, reply, model, identity)
         assert isinstance(request, ServerRequest)
         if operation is Operation.SPEAK:
             return Answer(reply.body, reply.content_type)

@@ -24,7 +24,8 @@ __all__ = ["Recorder", "complete", "pack", "sharable", "unpack"]
 
 #: Counts what is incompatible in how answers are written; others are not read.
 VERSION = 1
-#: Operations whose answers are kept. Not: what changes something, and lists, which change.
+#: Operations whose answers are kept. Not: what changes something, lists, which change, and tasks of
+#: models on this machine, whose typed results the caches' format does not know and nobody pays for.
 OPERATIONS = frozenset(
     {
         Operation.CHAT, Operation.COMPLETION, Operation.RESPONSE, Operation.EMBED, Operation.RERANK,

@@ -435,7 +435,7 @@ async def test_money_saved() -> None:
 def test_the_operations_are_all_decided_on() -> None:
     from ipfs_accelerate_py.pipeline.cache.answers import OPERATIONS
 
-    never = {Operation.STORE, Operation.MODELS, Operation.RAW}
+    never = {Operation.STORE, Operation.MODELS, Operation.RAW, Operation.TASK}
     assert OPERATIONS.isdisjoint(never)
     asked_for_batches = {each for each in Operation if each.value == "batch"}
     assert OPERATIONS | never | asked_for_batches == set(Operation)
