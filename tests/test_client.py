@@ -306,5 +306,5 @@ async def test_the_local_backend_takes_no_key() -> None:
     with pytest.raises(UnsupportedOperation):
         client.add_api_key("a", "sk-x")
     with pytest.raises(UnsupportedOperation, match="embed"):
-        await client.chat("m", "x")
+        await client.moderate("m", "x")
     await client.aclose()

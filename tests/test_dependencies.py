@@ -25,7 +25,19 @@ EXTRAS = {
     "runtimes/vector_index.py": "semantic",
 }
 #: Imported under another name than the distribution's, or as a part of another's interface.
-BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml"}
+BROUGHT_BY = {"dotenv": "python-dotenv", "yaml": "pyyaml", "pil": "pillow", "iree": "iree-base-runtime"}
+#: Imported by the runtimes, and brought by an extra of its own.
+OWN_EXTRAS = {
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "gguf": "llvm",
+    "iree": "llvm",
+    "xllamacpp": "llvm",
+    "av": "video",
+    "pandas": "tables",
+}
+#: Parts of one distribution that another of the same extra brings the interface of.
+SAME_INTERFACE = {"iree-base-compiler": "iree-base-runtime"}
 #: One namespace, several distributions.
 _OPENTELEMETRY = {"sdk": "opentelemetry-sdk", "exporter": "opentelemetry-exporter-otlp-proto-http"}
 
@@ -57,11 +69,13 @@ def imported(file: Path) -> Iterator[tuple[str | None, str]]:
                 if top == "opentelemetry":
                     yield extra, _OPENTELEMETRY.get(name.split(".")[1:2][0] if "." in name else "", f"{top}-api")
                     continue
-                yield extra, BROUGHT_BY.get(top, top).lower().replace("_", "-")
+                own = OWN_EXTRAS.get(top, extra) if extra == "local" else extra
+                yield own, BROUGHT_BY.get(top.lower(), top).lower().replace("_", "-")
 
 
 def by_extra() -> dict[str | None, set[str]]:
-    found: dict[str | None, set[str]] = {None: set(), **{extra: set() for extra in EXTRAS.values()}}
+    extras = {*EXTRAS.values(), *OWN_EXTRAS.values()}
+    found: dict[str | None, set[str]] = {None: set(), **{extra: set() for extra in extras}}
     for file in PACKAGE.rglob("*.py"):
         for extra, name in imported(file):
             found[extra].add(name)
@@ -79,5 +93,6 @@ def test_what_is_asked_for_is_imported() -> None:
     found = by_extra()
     everything = set().union(*found.values())
     assert asked_for(PROJECT["dependencies"]) - everything == set()
-    for extra in EXTRAS.values():
-        assert asked_for(PROJECT["optional-dependencies"][extra]) - found[extra] == set(), f"asked for by {extra}"
+    for extra in {*EXTRAS.values(), *OWN_EXTRAS.values()}:
+        wanted = {SAME_INTERFACE.get(each, each) for each in asked_for(PROJECT["optional-dependencies"][extra])}
+        assert wanted - found[extra] == set(), f"asked for by {extra}"

@@ -180,17 +180,22 @@ def test_the_main_class_s_methods_are_on_that_page() -> None:
 
 def test_the_gateway_s_page_has_every_path_and_no_other() -> None:
     text = page("gateway.md").partition("## What is served")[0]
-    shown = set(re.findall(r"[ `,](/(?:v1|v1beta|api|openai)[\w/]*)(?=[`,: ])", text))
+    shown = set(re.findall(r"[ `,](/(?:v1|v1beta|api|openai|tei)[\w/]*|/[a-z_]+)(?=[`,: ])", text))
     known = {path for path in routes.POSTS if not path.startswith("/openai/")}
     assert known - shown == set()
     others = {
         "/v1",
+        "/v1/tasks/",
         "/openai/v1",
         "/v1/models",
         "/v1/models/",
         "/v1beta/models",
         "/v1beta/models/",
         "/openai/v1/models",
+        "/health",
+        "/metrics",
+        "/info",
+        "/tei/MODEL/embed",
     }
     assert shown - known - others - {"/api/tags", "/api/show", "/api/version"} == set()
     for verb in re.findall(r"`(?:/v1beta/models/<model>)?:(\w+)`", text):

@@ -104,6 +104,19 @@ def test_a_router(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_models_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="the [local] extra is not installed")
+    from ipfs_accelerate_py.runtimes.families.tiny import write_tiny
+
+    for name in ("bert", "gpt2"):
+        write_tiny(name, tmp_path / name)
+    run("local_models", str(tmp_path))
+    printed = capsys.readouterr().out
+    assert "bert: bert, fill-mask, " in printed
+    assert "  Fills(masks=[[Fill(" in printed
+    assert "  Text(text=" in printed
+
+
 def test_production(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers[:])  # the program logs to the terminal, as programs do

@@ -174,9 +174,9 @@ def test_several_models_at_once_or_none(make: Make) -> None:
     assert list(accelerate.endpoint_handler) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("kind", ["cuda", "CPU", "openvino", "cuda:0"])
-def test_a_device_is_refused_and_what_exists_is_named(make: Make, kind: str) -> None:
-    with pytest.raises(RuntimeUnavailable, match="under the type 'local'"):
+@pytest.mark.parametrize("kind", ["webgpu", "WebNN", "qualcomm"])
+def test_a_device_that_nothing_computes_with_is_refused(make: Make, kind: str) -> None:
+    with pytest.raises(RuntimeUnavailable, match="openvino"):
         make().add_endpoint("bert", kind)
 
 
@@ -313,7 +313,7 @@ def test_an_embedding_model_on_this_machine(make: Make) -> None:
     vector = accelerate.endpoint_handler(name, "local")("Hello")["embedding"]
     assert len(vector) == 384
     assert accelerate.get_model_type(name) == "bert"
-    with pytest.raises(UnsupportedOperation, match="embed"):
+    with pytest.raises(UnsupportedOperation, match="not made for this task"):
         accelerate.infer(name, "Hello", task="chat")["text"]
 
 
