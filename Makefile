@@ -26,7 +26,7 @@ endif
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev bench faults soak docs clean
+.PHONY: help run test check dev bench faults soak local docs clean
 
 help: ## this list
 	@echo "ipfs_accelerate_py: one interface to inference"
@@ -77,6 +77,10 @@ faults: $(VENV)/.dev ## the sixteen faults, ours beside LiteLLM and the openai c
 
 soak: $(VENV)/.dev ## 200,000 calls with faults, cancellations and streams; then the books are compared   [OUT=bench/results]
 	@$(BIN)/python -m bench.soak $(if $(OUT),--out $(OUT)/soak)
+
+local: $(VENV)/.dev ## local models: the 47 mapped types, tiny ones of each; generation beside peers   [OUT=bench/results]
+	@$(BIN)/python -W ignore -m bench.mapped_models $(if $(OUT),--out $(OUT)/local_mapped_models)
+	@$(BIN)/python -W ignore -m bench.generation $(if $(OUT),--out $(OUT)/local_generation)
 
 docs: $(VENV)/.dev ## write what is generated, and check every link
 	@$(BIN)/python docs/generate_cli.py
