@@ -110,7 +110,7 @@ def find_readers(model: Any) -> Iterator[tuple[str, Any]]:
     for name, options in (("image", {"modality": "image"}), ("audio", {"modality": "audio"}), ("encoder", {})):
         try:
             found = model.get_encoder(**options)
-        except Exception:
+        except Exception:  # it has no such part: classes say so in as many ways as there are classes
             found = None
         if found is not None and found is not model and id(found) not in seen and hasattr(found, "forward"):
             seen.add(id(found))

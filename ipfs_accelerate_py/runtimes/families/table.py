@@ -65,6 +65,7 @@ def write_table(
         "of two inputs in a batch gets what it gets alone. *OpenVINO*: its graph gives what PyTorch in float32 gives,",
         "on inputs that it was not exported with. `yes`, `no`, `skipped` (not possible here, see the reason) and `-`",
         "(not tried) are four different things. A star marks the types of the list of 300 that the older releases had.",
+        "The command goes on where it was, so rows may be of several runs; a time limit that struck is a failure.",
         "",
         "| Runtime | ok | failed | skipped | untested |",
         "| --- | --- | --- | --- | --- |",

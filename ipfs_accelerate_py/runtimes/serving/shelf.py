@@ -69,7 +69,7 @@ class Shelf:
         self._sweeper = Sweeper(weakref.WeakMethod(self.sweep), self._lock)
 
     def sweep(self) -> list[str]:
-        """Unload what need not stay."""
+        """Unload what need not stay: `ModelManager` knows what."""
         raise NotImplementedError
 
     def budget(self) -> int:
