@@ -171,6 +171,8 @@ def _sounds(config: Any, names: list[str], required: set[str], name: str) -> Ite
     places = of("max_source_positions")
     lengths = [2 * places] if places is not None and places <= 200 else []
     frames = [*lengths, of("max_length") or 64, 64, 100, 128, 32]
+    if places is not None and not lengths:  # as long as Whisper's window: slow, so only where nothing shorter is taken
+        frames.append(2 * places)
     waves = (4000, 16000, 1920)
     if name == "input_features":
         masks = [each for each in ("input_features_mask", "feature_attention_mask", "features_mask") if each in names]

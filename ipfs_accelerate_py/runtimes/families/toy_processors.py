@@ -204,7 +204,9 @@ def _settings(config: Any, parameters: set[str], tokenizer: Any, places: int | N
         if name in parameters and name not in found and places is not None:
             found[name] = places
     if "num_additional_image_tokens" in parameters:
-        found["num_additional_image_tokens"] = 1
+        # SigLIP has no token for the class among those of the picture.
+        tower = getattr(getattr(config, "vision_config", None), "model_type", "")
+        found["num_additional_image_tokens"] = 0 if tower.startswith("siglip") else 1
     for place, token in PLACEHOLDERS.items():
         if f"{place}_token" in parameters and not marks_of(config.model_type).named and token in tokenizer.get_vocab():
             found[f"{place}_token"] = token

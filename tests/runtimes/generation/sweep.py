@@ -10,16 +10,14 @@ JSON lines in ``--out``, so that an interrupted sweep goes on where it was. ``--
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import traceback
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from ipfs_accelerate_py.runtimes.families.rows import FAILED, OK, Row, one_line, read_rows, write_row
 from ipfs_accelerate_py.runtimes.generation.batcher import Batcher
+from tests.runtimes.sweeps import FAILED, OK, Row, Sweep, one_line
 
 from . import models
 
@@ -191,42 +189,24 @@ def _cell(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep; 1 where a row is not ok."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", default=["all"], help="causal, seq2seq, speech, sight, or all")
-    parser.add_argument("--out", type=Path, default=None)
-    parser.add_argument("--types", default="")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--show", action="store_true", help="print where errors come from")
-    parser.add_argument("--again", action="store_true", help="make rows again that are not ok")
-    parser.add_argument("--page", type=Path, default=None)
-    given = parser.parse_args(argv)
+
+    def ordered(rows: Iterable[Row]) -> str:
+        return page(sorted(rows, key=lambda each: (each.runtime, each.type)))
+
+    def notable(row: Row) -> bool:
+        return bool(row.reason) or row.checks.get("together") != OK
+
+    return Sweep(tuple(AUTO), types_of, check, ordered, notable, _warm).main(__doc__, argv, _SHOW)
+
+
+def _warm() -> None:
+    """Import what every process needs, once."""
     import torch
     import transformers
 
-    from ipfs_accelerate_py.runtimes.families.survey import survey
-
-    _SHOW.extend([True] * given.show)
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     check("gpt2", "causal")
-    rows = read_rows(given.out) if given.out else {}
-    if given.again:
-        rows = {key: row for key, row in rows.items() if row.outcome == OK and not row.reason}
-    failed = 0
-    for kind in AUTO if given.kinds == ["all"] else given.kinds:
-        types = given.types.split(",") if given.types else types_of(kind)
-        for row in survey(types, runtimes=(kind,), jobs=given.jobs, done=rows, check=check):
-            rows[row.key] = row
-            failed += row.outcome != OK
-            if given.out:
-                write_row(given.out, row)
-            if row.outcome != OK or row.reason or row.checks.get("together") != OK or given.types:
-                print(kind, row.type, row.outcome, row.reason, row.checks, f"{row.seconds:.1f} s", flush=True)
-        known = [row for row in rows.values() if row.runtime == kind]
-        print("==", kind, sum(each.outcome == OK for each in known), "of", len(known), flush=True)
-    if given.page:
-        given.page.write_text(page(sorted(rows.values(), key=lambda each: (each.runtime, each.type))), "utf-8")
-    return int(failed > 0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ again. ``--page`` writes the table of docs/task_types.md from all rows of the fi
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 import msgspec
 
 from ipfs_accelerate_py.results import Tensor
-from ipfs_accelerate_py.runtimes.families.rows import FAILED, OK, Row, one_line, read_rows, write_row
+from tests.runtimes.sweeps import FAILED, OK, Row, Sweep, one_line
 
 from .questions import question
 
@@ -165,39 +164,13 @@ def _cell(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep; 1 where a row is not ok."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tasks", nargs="*", help="names of tasks, or 'all'")
-    parser.add_argument("--out", type=Path, default=None)
-    parser.add_argument("--types", default="")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--show", action="store_true", help="print where errors come from")
-    parser.add_argument("--again", action="store_true", help="make rows again that are not ok")
-    parser.add_argument("--page", type=Path, default=None)
-    given = parser.parse_args(argv)
     import ipfs_accelerate_py.runtimes.serving.servable  # noqa: F401
-    from ipfs_accelerate_py.runtimes.families.survey import survey
     from ipfs_accelerate_py.runtimes.families.tasks import TASKS
 
-    _SHOW.extend([True] * given.show)
-    _warm()
-    rows = read_rows(given.out) if given.out else {}
-    if given.again:
-        rows = {key: row for key, row in rows.items() if row.outcome == OK}
-    failed = 0
-    for task in TASKS if given.tasks == ["all"] else given.tasks:
-        types = given.types.split(",") if given.types else types_of(task)
-        for row in survey(types, runtimes=(task,), jobs=given.jobs, done=rows, check=check):
-            rows[row.key] = row
-            failed += row.outcome != OK
-            if given.out:
-                write_row(given.out, row)
-            if row.outcome != OK or row.reason or given.types:
-                print(task, row.type, row.outcome, row.reason, f"{row.seconds:.1f} s", flush=True)
-        known = [row for row in rows.values() if row.runtime == task]
-        print("==", task, sum(each.outcome == OK for each in known), "of", len(known), flush=True)
-    if given.page:
-        given.page.write_text(page(sorted(rows.values(), key=lambda each: list(TASKS).index(each.runtime))), "utf-8")
-    return int(failed > 0)
+    def ordered(rows: Iterable[Row]) -> str:
+        return page(sorted(rows, key=lambda each: list(TASKS).index(each.runtime)))
+
+    return Sweep(tuple(TASKS), types_of, check, ordered, lambda row: bool(row.reason), _warm).main(__doc__, argv, _SHOW)
 
 
 def _warm() -> None:
