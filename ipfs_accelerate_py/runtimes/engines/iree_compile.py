@@ -75,7 +75,7 @@ def compile_shape(model: Any, batch: Mapping[str, NDArray[Any]], folder: Path) -
         module = require("iree.compiler").compile_str(
             written.getvalue(), target_backends=["llvm-cpu"], input_type="torch", extra_args=list(_FLAGS)
         )
-    except Exception as exc:
+    except Exception as exc:  # a compiler raises what it likes
         raise RuntimeUnavailable(f"IREE cannot compile it: {_first_line(exc)}") from exc
     (folder / "module.vmfb").write_bytes(module)
     return {"inputs": names, "outputs": list(found)}

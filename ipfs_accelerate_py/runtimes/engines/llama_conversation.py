@@ -188,7 +188,7 @@ class LlamaConversation:
             return exc
         except ValueError as exc:
             return InvalidRequest(f"llama.cpp refuses the request: {exc}", status=400)
-        except Exception as exc:
+        except Exception as exc:  # its binding raises bare errors for what llama.cpp says
             return RuntimeUnavailable(f"llama.cpp failed: {exc}")
         if isinstance(said, Mapping) and "error" in said:
             return self._error(said["error"])

@@ -79,7 +79,7 @@ class LlamaNetwork:
             # Its loop runs once this is answered. A server that is ended before that never ends.
             server.handle_completions({"prompt": [0], "max_tokens": 1, "stream": False}, lambda said: True)
             return server
-        except Exception as exc:
+        except Exception as exc:  # its binding raises bare errors for what llama.cpp says
             raise RuntimeUnavailable(f"model {self._name!r} cannot be loaded: llama.cpp says: {exc}") from exc
 
     def conversation(self) -> LlamaConversation:

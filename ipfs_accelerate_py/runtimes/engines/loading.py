@@ -46,7 +46,7 @@ def load_model(source: Source, dtype: str, *, trust_remote_code: bool = False, *
                 output_loading_info=True,
                 **options,
             )
-    except Exception as exc:
+    except Exception as exc:  # files of others, read by code of others: any of it may raise anything
         raise RuntimeUnavailable(f"model {source.name!r} cannot be loaded: {exc}") from exc
     missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
     if missing or report["mismatched_keys"]:

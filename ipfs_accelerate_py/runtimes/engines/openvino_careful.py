@@ -181,7 +181,7 @@ def _quantised(graph: Any, units: Sequence[Unit], taken: Sequence[Unit], group: 
                 mode=nncf.CompressWeightsMode.INT8_ASYM,
                 ignored_scope=nncf.IgnoredScope(names=left, validate=False),
             )
-    except Exception as exc:
+    except Exception as exc:  # NNCF's errors are of many classes
         raise RuntimeUnavailable(f"NNCF cannot make it int8-weights: {exc}") from exc
     _set_group(made, group)
     return made

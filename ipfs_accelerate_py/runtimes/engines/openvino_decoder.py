@@ -50,7 +50,7 @@ def export_decoder(model: Any) -> Decoder:
     found = Decoder(graph, inputs=[each for each in inputs if each not in ("past_key_values", "cache_params")])
     try:
         found.paged = make_paged(graph.clone())
-    except Exception as exc:
+    except Exception as exc:  # whatever the transformation says, the graph without pages is there
         found.reason = f"its attention is not one that OpenVINO can page: {first_line(exc)}"
     return found
 
@@ -66,7 +66,7 @@ def _export(model: Any, *, several: bool) -> tuple[Any, list[str]]:
             shapes["input_ids"].pop(1, None)
         config = exporting.OpenVINOConfig(stateful=True, dynamic=True, dynamic_shapes=shapes)
         graph = exporting.OpenVINOExporter().export(model, given, config=config).program
-    except Exception as exc:
+    except Exception as exc:  # an exporter raises whatever the model's code does
         raise RuntimeUnavailable(
             f"OpenVINO cannot generate with it: exporting its cache fails: {type(exc).__name__}: {first_line(exc)}"
         ) from exc
@@ -117,7 +117,7 @@ def _decode_inputs(model: Any, *, several: bool = True) -> dict[str, Any]:
         with _with_cache(model.config), _with_cache(model.generation_config):
             stages = decomposing.decompose_prefill_decode(model, prompt, multi_token_decode=several)
         given = dict(stages["decode"][1])
-    except Exception as exc:
+    except Exception as exc:  # an exporter raises whatever the model's code does
         raise RuntimeUnavailable(f"OpenVINO cannot generate with it: {first_line(exc)}") from exc
     given = {name: value for name, value in given.items() if value is not None and name not in ("use_cache",)}
     for name in ("return_dict", "output_attentions", "output_hidden_states", "cache_position", "logits_to_keep"):

@@ -52,7 +52,7 @@ def quantise(graph: Any, precision: str, calibration: Sequence[Mapping[str, NDAr
             return nncf.quantize(
                 graph, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=max(1, len(calibration))
             )
-    except Exception as exc:
+    except Exception as exc:  # NNCF's errors are of many classes
         raise RuntimeUnavailable(f"NNCF cannot make it {precision}: {exc}") from exc
 
 

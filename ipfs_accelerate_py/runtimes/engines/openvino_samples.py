@@ -125,7 +125,7 @@ def _pieces(
             pieces.extend(work.split(each, {}))
             if len(pieces) >= 4 * count:
                 break
-    except Exception as exc:
+    except Exception as exc:  # a processor raises whatever its library does
         raise RuntimeUnavailable(f"no inputs can be made to export model {source.name!r} with: {exc}") from exc
     if not pieces:
         raise RuntimeUnavailable(f"no inputs can be made to export model {source.name!r} with")

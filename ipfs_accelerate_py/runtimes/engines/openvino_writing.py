@@ -107,7 +107,7 @@ def texts_to_ids(source: Any, given: Sequence[Any], size: int, limit: int) -> li
         found = [[each for each in row if each < size] for row in ids]
         if all(len(row) > 1 for row in found):
             return found
-    except Exception:
+    except Exception:  # a checkpoint without a tokenizer, or one that cannot be read, has none to use
         tokenizer = None
     drawn = np.random.default_rng(0)
     return [drawn.integers(0, size, min(limit, 24)).tolist() for _ in range(8)]
