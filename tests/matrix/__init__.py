@@ -1,0 +1,1 @@
+"""The compatibility matrix: its store, its reports, its comparisons."""
