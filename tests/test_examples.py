@@ -28,8 +28,8 @@ SERVICES = {
 }
 
 
-def run(name: str, *words: str) -> None:
-    runpy.run_path(str(ROOT / "examples" / f"{name}.py"))["main"](*words)
+def run(name: str, *words: str, **given: Any) -> None:
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py"))["main"](*words, **given)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +179,13 @@ def test_anthropics_client(capsys: pytest.CaptureFixture[str]) -> None:
         "gemini/gemini-2.5-flash, streamed",
     ]
     assert all(line.partition(": ")[2] for line in lines)
+
+
+def test_a_server_under_load(capsys: pytest.CaptureFixture[str]) -> None:
+    run("load", seconds=0.8)
+    printed = capsys.readouterr().out
+    assert "| llvm | 10/s | " in printed
+    assert printed.splitlines()[-1].startswith("in short: llvm: ")
 
 
 def test_every_example_is_run() -> None:
