@@ -24,9 +24,12 @@ RUN_TESTS = { \
 endif
 # For `make bench`: a folder for the raw figures.
 OUT ?=
+# For `make matrix`: which part of it, and the name of its files.
+SHARD ?= 1/1
+MATRIX = $(or $(OUT),matrix)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dev bench faults soak local docs clean
+.PHONY: help run test check dev bench faults soak local matrix docs clean
 
 help: ## this list
 	@echo "ipfs_accelerate_py: one interface to inference"
@@ -44,6 +47,7 @@ test: $(VENV)/.dev ## every check and every test, from nothing   [ARGS="-k break
 	@tools/promtool.sh
 	@tools/mlserver.sh $(BIN)/python
 	@tools/redis.sh $(BIN)/python
+	@tools/chromium.sh
 	@status=0; \
 	$(MAKE) --no-print-directory check || status=$$?; \
 	$(RUN_TESTS) || status=$$?; \
@@ -61,6 +65,7 @@ dev: $(VENV)/.dev ## set up .venv for development
 	@tools/promtool.sh
 	@tools/mlserver.sh $(BIN)/python
 	@tools/redis.sh $(BIN)/python
+	@tools/chromium.sh
 	@echo "Ready: $(BIN)/ipfs-accelerate, $(BIN)/python -m pytest tests/test_framing.py, make check"
 
 bench: $(VENV)/.dev ## what everything costs, beside others, all in pairs; half an hour   [OUT=bench/results]
@@ -81,6 +86,12 @@ soak: $(VENV)/.dev ## 200,000 calls with faults, cancellations and streams; then
 local: $(VENV)/.dev ## local models: the 47 mapped types, tiny ones of each; generation beside peers   [OUT=bench/results]
 	@$(BIN)/python -W ignore -m bench.mapped_models $(if $(OUT),--out $(OUT)/local_mapped_models)
 	@$(BIN)/python -W ignore -m bench.generation $(if $(OUT),--out $(OUT)/local_generation)
+
+matrix: $(VENV)/.dev ## what runs where: every model type, hours; or a part of it   [SHARD=1/4] [OUT=matrix] [JOBS=2]
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/ipfs-accelerate matrix --runtime torch,openvino --jobs $(JOBS) \
+	    --shard $(SHARD) --store $(MATRIX).sqlite
+	@$(BIN)/ipfs-accelerate matrix report --store $(MATRIX).sqlite --out $(MATRIX).html
+	@$(BIN)/ipfs-accelerate matrix report --store $(MATRIX).sqlite --out $(MATRIX).md
 
 docs: $(VENV)/.dev ## write what is generated, and check every link
 	@$(BIN)/python docs/generate_cli.py

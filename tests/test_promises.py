@@ -17,7 +17,7 @@ from tests.documents import DOCUMENTS, original
 
 PAGE = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
 LETTERS = dict(zip(("Q", "G", "E", "F", "P"), DOCUMENTS, strict=True))
-SUBJECTS = {"matrix"}
+SUBJECTS = {"gpus"}
 _TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 _CODE = re.compile(r"`([^`]+)`")
 

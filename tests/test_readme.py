@@ -71,7 +71,20 @@ def test_the_gateways_configuration_is_right(tmp_path: Path, monkeypatch: pytest
 
 def test_every_command_of_the_command_line_is_one(tmp_path: Path) -> None:
     commands = re.findall(r"^\$ ipfs-accelerate (\w+)((?: --?[\w-]+)*)", README, re.MULTILINE)
-    known = {"batch", "chat", "check", "config", "embed", "models", "serve", "simulate", "usage"}
+    known = {
+        "batch",
+        "chat",
+        "check",
+        "config",
+        "embed",
+        "models",
+        "serve",
+        "simulate",
+        "usage",
+        "matrix",
+        "bench",
+        "tests",
+    }
     assert {name for name, _ in commands} == known
     for name, _ in commands:
         helped = subprocess.run([PROGRAM, name, "--help"], capture_output=True, text=True, timeout=300, check=False)

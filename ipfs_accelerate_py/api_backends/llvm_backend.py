@@ -134,8 +134,8 @@ class llvm(Streaming, Completing, Embedding, Hearing, Speaking):  # noqa: N801  
         client = super()._client_of(endpoint_id)
         if client.base_url == "local":
             raise RuntimeUnavailable(
-                "llvm_endpoint is 'local', and models compiled through LLVM cannot run in this process yet; set "
-                "llvm_endpoint (or LLVM_API_ENDPOINT) to a server's URL, such as http://localhost:8000/v1"
+                "llvm_endpoint is 'local', and this class speaks to a server: set llvm_endpoint (or LLVM_API_ENDPOINT) "
+                "to its URL, such as http://localhost:8000/v1; in this process it is Client('local', runtime='llvm')"
             )
         return client
 

@@ -34,7 +34,9 @@ COMMANDS: dict[str, str] = {
     "store": "Keep files and models in an S3-compatible store.",
     "usage": "Calls, tokens and US dollars, from the ledger.",
     "monitoring": "Write a Grafana dashboard and Prometheus rules for a gateway.",
-    "families": "Show which model types run here, by trying one of each.",
+    "matrix": "Show what runs where, how fast and how well, by running it.",
+    "bench": "Measure models on this machine, and services under load.",
+    "tests": "Write tests for a checkpoint of your own, and run them.",
     "config": "Show and check the configuration; write a template for it.",
 }
 

@@ -44,7 +44,7 @@ def _gpus(wanted: str) -> dict[str, Any]:
     torch = require("torch")
     built = "rocm" if getattr(torch.version, "hip", None) else "cuda" if torch.version.cuda else "neither"
     if built != wanted:
-        return {"reason": f"this build of torch is for {built}"}
+        return {"reason": f"this build of torch is for {'processors alone' if built == 'neither' else built}"}
     if not torch.cuda.is_available():
         return {"reason": "torch sees no device"}
     return {"devices": [_gpu(torch.cuda.get_device_properties(at)) for at in range(torch.cuda.device_count())]}
