@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,19 @@ from ipfs_accelerate_py.runtimes.families.catalog import known_types, why_unknow
 from ipfs_accelerate_py.runtimes.hardware import find_hardware
 from ipfs_accelerate_py.runtimes.probes.results import Cell
 
-__all__ = ["PRECISIONS", "Plan", "devices_here", "known", "make_plan", "read_shard"]
+__all__ = ["PRECISIONS", "Plan", "devices_here", "known", "make_plan", "read_shard", "runtimes_here"]
 
 #: By runtime, the precisions that are tried where nobody says, float32 first: others are compared with it.
 PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("float32", "bfloat16"),
     "openvino": ("float32", "int8-weights"),
     "llvm": ("float32",),
+}
+#: By runtime, the extra that brings it, and what it is imported as.
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "torch": ("local", "torch", "transformers"),
+    "openvino": ("openvino", "openvino"),
+    "llvm": ("llvm", "iree.compiler", "iree.runtime"),
 }
 #: All that can be asked for.
 ALL_PRECISIONS = ("float32", "bfloat16", "float16", "int8", "int8-weights", "int4")
@@ -49,6 +56,23 @@ def devices_here() -> dict[str, str]:
     }
 
 
+def runtimes_here() -> dict[str, str]:
+    """By runtime, nothing where its packages are installed, else what to install."""
+    return {
+        name: ""
+        if all(_there(module) for module in modules)
+        else f'not installed: pip install "ipfs-accelerate-py[{extra}]"'
+        for name, (extra, *modules) in _PACKAGES.items()
+    }
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a part, whose whole is not there
+        return False
+
+
 def make_plan(
     *,
     types: Sequence[str] = (),
@@ -65,7 +89,7 @@ def make_plan(
     Args:
         types: model types; every one that Transformers has, where neither these nor ``models`` are given.
         models: checkpoints on this machine, by name or path.
-        runtimes: of `PRECISIONS`.
+        runtimes: of `PRECISIONS`. One whose packages are not installed leaves its cells untested.
         precisions: the same for every runtime (those that one does not have are skipped, and say so); each runtime's
             usual ones without.
         devices: of PyTorch; those that are here without. A device that is not here leaves its cells untested.
@@ -102,7 +126,10 @@ def make_plan(
         "runtimes": list(runtimes),
         "precisions": list(precisions),
         "devices": list(chosen),
-        "absent": {f"torch on {name}": why for name, why in here.items() if why},
+        "absent": {
+            **{name: why for name, why in runtimes_here().items() if why and name in runtimes},
+            **{f"torch on {name}": why for name, why in here.items() if why},
+        },
         "shard": f"{shard[0]}/{shard[1]}",
         "sample": sample,
         "seed": seed if sample else 0,

@@ -17,7 +17,7 @@ from ipfs_accelerate_py.runtimes.engines.machine import describe_machine
 from ipfs_accelerate_py.runtimes.probes.isolation import Limits, Lost, isolated
 from ipfs_accelerate_py.runtimes.probes.results import FAILED, Cell, Result
 
-from .plan import Plan, devices_here
+from .plan import Plan, devices_here, runtimes_here
 from .store import Run, Store
 
 __all__ = ["begin", "describe", "found_as", "run_cells", "to_try"]
@@ -108,9 +108,14 @@ def found_as(store: Store, run: Run, cells: Collection[Cell], outcomes: Collecti
 
 
 def _possible(cells: Sequence[Cell]) -> list[Cell]:
-    """Those on devices that are here; the others stay untested."""
-    here = devices_here() if any(cell.device != "cpu" for cell in cells) else {}
-    return [cell for cell in cells if not here.get(cell.device.partition(":")[0], "")]
+    """Those on runtimes and devices that are here; the others stay untested."""
+    devices = devices_here() if any(cell.device != "cpu" for cell in cells) else {}
+    runtimes = runtimes_here()
+    return [
+        cell
+        for cell in cells
+        if not runtimes.get(cell.runtime, "") and not devices.get(cell.device.partition(":")[0], "")
+    ]
 
 
 def _lost(cell: Cell, lost: Lost, seconds: float) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def test_a_run_is_begun_gone_on_with_and_extended(invoke: Invoke, tmp_path: Path
     few = invoke(*what, "--precision", "float32", "--device", "cpu", "--seconds", "0", "--budget", "0")
     assert few.exit_code == 0
     assert "2 cells to try" in few.stderr
-    assert "2 cells are untested; the same command goes on with them" in few.stderr
+    assert "2 cells are untested; the same command goes on with what can be" in few.stderr
     assert few.stdout.split() == ["torch", "float32", "cpu", "0", "0", "0", "2"]
 
     whole = invoke(*what, "--precision", "float32", "--device", "cpu", "--seconds", "0", "-v")
@@ -34,6 +35,23 @@ def test_a_run_is_begun_gone_on_with_and_extended(invoke: Invoke, tmp_path: Path
         ("bfloat16", 1, 1),
     ]
     assert str(tmp_path) not in json.dumps(found)
+
+
+def test_a_runtime_that_is_not_installed_leaves_its_cells_untested(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "openvino" else found(name))
+    done = invoke(
+        *("matrix", "--type", "bert", "--precision", "float32", "--seconds", "0", "--device", "cpu"),
+        *("--store", str(tmp_path / "m.sqlite"), "--runtime", "torch,openvino"),
+    )
+    assert done.exit_code == 0
+    assert 'openvino is not installed: pip install "ipfs-accelerate-py[openvino]"' in done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["torch", "float32", "cpu", "1", "0", "0", "0"],
+        ["openvino", "float32", "cpu", "0", "0", "0", "1"],
+    ]
 
 
 def test_types_and_their_tasks_without_running_any(invoke: Invoke) -> None:

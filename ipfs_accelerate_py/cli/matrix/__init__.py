@@ -178,12 +178,17 @@ def _run(
         terminal.note(
             f"run {run.id} in {store}: {counted(len(left), 'cell', 'cells')} to try" + f", {there} known" * resumed
         )
+        for name in what["runtimes"]:
+            if why := plan.said["absent"].get(name):
+                terminal.warn(f"{name} is {why}; its cells stay untested")
         with watching(terminal, left) as tell:
             for result in run_cells(file, run, limits, seconds=seconds, again=once_more):
                 tell(result)
         waiting = len(file.left(run.id))
         if waiting:
-            terminal.note(f"{counted(waiting, 'cell is', 'cells are')} untested; the same command goes on with them")
+            terminal.note(
+                f"{counted(waiting, 'cell is', 'cells are')} untested; the same command goes on with what can be"
+            )
         _tell(terminal, file, run.id)
 
 
