@@ -122,7 +122,7 @@ def page(session: Session) -> str:
         "",
         "Weights are random but for all-MiniLM-L6-v2: speed follows from sizes. Memory is what the model's process",
         "takes at most while it answers, beyond what the imported libraries take. Medians, with least and most of the",
-        "rounds in parentheses; batch 1; `bench/results/seed_tables.json` has every value, and the command is:",
+        "rounds in parentheses; batch 1; `bench/results/seed_tables*.json` have every value, of each command a file:",
         "",
         "```",
         session.command,
