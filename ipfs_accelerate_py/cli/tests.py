@@ -24,7 +24,7 @@ FOLDER = Path("checkpoint_tests")
 
 EXAMPLES = (
     ("ipfs-accelerate tests generate bert --checkpoint ~/models/my-bert", "A module for a BERT of your own"),
-    ("pytest checkpoint_tests/test_bert.py", "Run it: by this library and by Transformers, on each device"),
+    ("ipfs-accelerate tests verify --run --type bert", "Run it: by this library and by Transformers"),
     ("ipfs-accelerate tests list-missing", "Model types that have no module yet"),
     ("ipfs-accelerate tests generate-all", "All of these"),
     ("ipfs-accelerate tests verify --type bert --tiny", "Does BERT's module pass with a small random checkpoint?"),

@@ -141,11 +141,12 @@ def _start(
     memory: int,
     clock: Callable[[], float],
 ) -> _Worker[Piece]:
+    began = clock()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(list(pieces), work, memory, theirs, ours), daemon=True)
     process.start()
     theirs.close()
-    return _Worker(process, ours, pieces, clock())
+    return _Worker(process, ours, pieces, began)
 
 
 def _serve(
