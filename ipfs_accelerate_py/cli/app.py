@@ -35,8 +35,8 @@ COMMANDS: dict[str, str] = {
     "usage": "Calls, tokens and US dollars, from the ledger.",
     "monitoring": "Write a Grafana dashboard and Prometheus rules for a gateway.",
     "matrix": "Show what runs where, how fast and how well, by running it.",
-    "bench": "Measure how fast models are: on this machine, or (load) services under load.",
-    "tests": "Make pytest modules for checkpoints of your own, and verify them.",
+    "bench": "Measure models on this machine, and services under load.",
+    "tests": "Make pytest modules for checkpoints of your own; verify them.",
     "config": "Show and check the configuration; write a template for it.",
 }
 

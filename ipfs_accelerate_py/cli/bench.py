@@ -153,7 +153,7 @@ _WHAT, _HOW, _ASKED = "What is measured", "How", "What is asked"
 @common_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
-    """Measure how fast models are: on this machine, or (load) services under load.
+    """Measure models on this machine, and services under load.
 
     Text generation, embeddings, speech recognition, vision and vision-language chat, on every runtime that is
     installed. Each contestant has a process and threads of its own; they take turns, so ratios between them hold on a

@@ -39,7 +39,7 @@ _force = option("--force", is_flag=True, section="How", help="Overwrite modules 
 @click.group(cls=Group, name="tests", examples=EXAMPLES)
 @common_options
 def command() -> None:
-    """Make pytest modules for checkpoints of your own, and verify them.
+    """Make pytest modules for checkpoints of your own; verify them.
 
     A module is made for a model type from one template: it asks the checkpoint its own task by this library and by
     Transformers, alone and in a batch, on each device, and compares. It is yours to change.
