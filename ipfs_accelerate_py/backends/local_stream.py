@@ -94,7 +94,7 @@ class LocalSource:
             raise
         except AccelerateError as error:
             self._error = error
-        except Exception as error:
+        except Exception as error:  # a model's code may raise anything, and the stream has to end in an error of ours
             self._error = RuntimeUnavailable(f"the model failed: {type(error).__name__}: {error}")
         finally:
             self._ended = True

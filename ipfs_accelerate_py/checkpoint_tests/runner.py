@@ -63,7 +63,7 @@ def main() -> int:
 def _warm() -> None:
     with warnings.catch_warnings(), contextlib.suppress(MissingExtra):
         warnings.simplefilter("ignore")
-        import pytest  # noqa: F401
+        import pytest  # noqa: F401  # for the processes that are forked from this one
 
         from ipfs_accelerate_py.runtimes.extras import require
 
@@ -151,7 +151,7 @@ def _tiny(verdict: Verdict, place: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             folder = write_tiny(verdict.type, place / "checkpoint", auto=auto, labels=_LABELS.get(task, ()))
-    except Exception as error:
+    except Exception as error:  # whatever it raises, there is no checkpoint to test with
         verdict.outcome, verdict.stage = SKIPPED, "tiny"
         verdict.reason = f"no small checkpoint can be made: {_line(error)}"
         return False

@@ -20,13 +20,13 @@ from ipfs_accelerate_py.wal import use_wal
 __all__ = ["Run", "Store"]
 
 # All names in these statements are those of the schema.
-_PUT = f"INSERT OR REPLACE INTO results (run, {', '.join(COLUMNS)}) VALUES (?{', ?' * len(COLUMNS)})"  # noqa: S608
+_PUT = f"INSERT OR REPLACE INTO results (run, {', '.join(COLUMNS)}) VALUES (?{', ?' * len(COLUMNS)})"  # noqa: S608  # the schema's names
 _PLAN = (
-    "INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608
+    "INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608  # the schema's names
     f"ON CONFLICT (run, {KEY}) DO UPDATE SET place = excluded.place WHERE place != excluded.place"
 )
 _LEFT = (
-    f"SELECT {KEY} FROM planned LEFT JOIN results USING (run, {KEY}) "  # noqa: S608
+    f"SELECT {KEY} FROM planned LEFT JOIN results USING (run, {KEY}) "  # noqa: S608  # the schema's names
     "WHERE run = ? AND outcome IS NULL ORDER BY place"
 )
 
@@ -192,7 +192,7 @@ class Store:
 
     def _results(self, which: str, values: tuple[str, ...]) -> list[Result]:
         query = (
-            f"SELECT {', '.join(self._columns)} FROM planned LEFT JOIN results USING (run, {KEY}) "  # noqa: S608
+            f"SELECT {', '.join(self._columns)} FROM planned LEFT JOIN results USING (run, {KEY}) "  # noqa: S608  # the schema's names
             f"WHERE {which} ORDER BY place"
         )
         rows = map(dict, self._db.execute(query, values))
@@ -208,7 +208,7 @@ class Store:
     def series(self, runs: Sequence[str]) -> Iterator[tuple[str, Cell, dict[str, Any]]]:
         """Of these runs, each cell's outcome and times: run, cell, and the row's other columns."""
         times = [name for name in ("outcome", "latency_ms", "cpu_ms", "gauge_ms") if name in self._columns]
-        query = f"SELECT run, {KEY}, {', '.join(times)} FROM results WHERE run = ?"  # noqa: S608
+        query = f"SELECT run, {KEY}, {', '.join(times)} FROM results WHERE run = ?"  # noqa: S608  # the schema's names
         for run in runs:
             for row in self._db.execute(query, (run,)):
                 yield run, Cell(*row[1:5]), dict(zip(times, row[5:], strict=True))
@@ -219,7 +219,7 @@ class Store:
         """Cells of a run's plan, in its order."""
         return [
             Cell(*row)
-            for row in self._db.execute(f"SELECT {KEY} FROM planned WHERE run = ? ORDER BY place", (run,))  # noqa: S608
+            for row in self._db.execute(f"SELECT {KEY} FROM planned WHERE run = ? ORDER BY place", (run,))  # noqa: S608  # the schema's names
         ]
 
     def keep(self, run: Run, cells: Sequence[Cell], results: Iterable[Result]) -> bool:
@@ -249,7 +249,7 @@ class Store:
         """Take a run out, with all it found."""
         with self._transaction():
             for table, column in (("results", "run"), ("planned", "run"), ("runs", "id")):
-                self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (run,))  # noqa: S608
+                self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (run,))  # noqa: S608  # the schema's names
 
     def _insert_run(self, run: Run) -> None:
         self._db.execute(

@@ -62,7 +62,7 @@ class EncoderModel:
     @property
     def memory(self) -> int:
         """Bytes that its weights take."""
-        layers = [each.layers for each in self._dense if each is not None]  # type: ignore[attr-defined]
+        layers = [each.layers for each in self._dense if each is not None]  # type: ignore[attr-defined]  # torch's modules say not what they have
         weights = [weight for each in layers for weight in each.parameters()]
         return self._transformer.memory + sum(int(each.numel() * each.element_size()) for each in weights)
 
@@ -161,7 +161,7 @@ class EncoderModel:
                 out = out + (layers["residual"](vectors) if "residual" in layers else vectors)
             return out
 
-        dense.layers = layers  # type: ignore[attr-defined]
+        dense.layers = layers  # type: ignore[attr-defined]  # torch's modules say not what they have
         return dense
 
     def _refuse(self, reason: str) -> RuntimeUnavailable:

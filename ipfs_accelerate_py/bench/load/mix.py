@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ class Length:
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
 
 
-class Mix:
+class Mix(ABC):
     """Requests without end, by number: the same number is the same request, whoever is asked."""
 
     #: What the figures say of it.
@@ -81,9 +82,9 @@ class Mix:
         self.operation = OPERATIONS[kind]
         self._options = dict(options)
 
+    @abstractmethod
     def request(self, model: str, number: int) -> Request:
         """The request of this number, from 0."""
-        raise NotImplementedError
 
     def _made(self, model: str, content: Any, options: Mapping[str, Any]) -> Request:
         """``content`` is messages of a chat, a prompt, or texts to embed."""
