@@ -198,13 +198,6 @@ class Store:
         rows = map(dict, self._db.execute(query, values))
         return [Result.of({**row, "outcome": row["outcome"] or UNTESTED}) for row in rows]
 
-    def history(self, subject: str) -> Iterator[tuple[Run, Result]]:
-        """What every run found of one subject, the oldest first."""
-        runs = {run.id: run for run in self.runs()}
-        rows = self._db.execute("SELECT * FROM results WHERE subject = ? ORDER BY measured_at", (subject,))
-        for row in map(dict, rows.fetchall()):
-            yield runs[row["run"]], Result.of(row)
-
     def series(self, runs: Sequence[str]) -> Iterator[tuple[str, Cell, dict[str, Any]]]:
         """Of these runs, each cell's outcome and times: run, cell, and the row's other columns."""
         times = [name for name in ("outcome", "latency_ms", "cpu_ms", "gauge_ms") if name in self._columns]
