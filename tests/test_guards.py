@@ -111,7 +111,39 @@ def test_uvloop_connects_nowhere_else() -> None:
 def test_datagrams_go_nowhere_else() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, pytest.raises(NetworkForbidden):
         datagrams.sendto(b"?", (ELSEWHERE, 53))
-    assert len(network.offences()) == 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, pytest.raises(NetworkForbidden):
+        datagrams.sendmsg([b"?"], [], 0, (ELSEWHERE, 53))
+    assert len(network.offences()) == 2
+
+
+def test_names_are_looked_up_nowhere_else() -> None:
+    for ask in (socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr):
+        with pytest.raises(NetworkForbidden):
+            ask(NAME_ELSEWHERE)
+    assert len(network.offences()) == 3
+    assert socket.gethostbyname("127.0.0.1") == "127.0.0.1"
+
+
+def test_threads_begin_however_many_others_do_under_a_tracer() -> None:
+    """An audit hook of Python's would be interrupted between them on Python 3.11, and kill the second."""
+    code = """
+import sys, threading
+assert "sitecustomize" in sys.modules
+sys.setswitchinterval(1e-6)
+threading.settrace(lambda frame, event, arg: None)
+ran = []
+def begin():
+    for _ in range(100):
+        thread = threading.Thread(target=ran.append, args=(1,))
+        thread.start()
+        thread.join()
+threads = [threading.Thread(target=begin) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(ran))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("400\n", "")
 
 
 def test_a_name_that_nobody_has_fails_as_in_the_real_world() -> None:

@@ -1,4 +1,4 @@
-"""Keeps tests on this machine: the audit hook of `everywhere.sitecustomize`, and uvloop, which connects in C."""
+"""Keeps tests on this machine: the checks of `everywhere.sitecustomize`, and uvloop, which connects in C."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _read = 0
 
 
 def install(log: Path) -> None:
-    """Guard this process (for good: an audit hook stays), and by its environment those that it will start."""
+    """Guard this process (for good), and by its environment those that it will start."""
     global _log
     log.touch()
     _log = log
     os.environ[everywhere.LOG] = str(log)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(EVERYWHERE), os.environ.get("PYTHONPATH")]))
     if not _at_work:
-        sys.addaudithook(everywhere._audit)
+        everywhere.guard()
     _guard_uvloop()
 
 

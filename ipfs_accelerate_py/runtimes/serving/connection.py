@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-from ipfs_accelerate_py.errors import AccelerateError, RuntimeUnavailable
+from ipfs_accelerate_py.errors import AccelerateError, RuntimeUnavailable, WorkerLost
 from ipfs_accelerate_py.types import Chunk
 
 from .bridging import Told as Items
@@ -94,12 +94,7 @@ class Connection:
 
         number = next(self._numbers)
         frame = encode(make(number))
-        self._expect(number, settle)
-        try:
-            crowd = self._channel.send(frame)
-        except BaseException as error:
-            self._pending.pop(number, None)
-            raise self._gone or error from None
+        crowd = self._ask(number, frame, settle)
         return number, answer, crowd
 
     async def call(self, make: Callable[[int], ToWorker]) -> Any:
@@ -120,12 +115,7 @@ class Connection:
         items: Items[Any] = Items(lambda message: not isinstance(message, Wrote))
 
         def begin(tell: Callable[[Any], None]) -> _Leaving:
-            self._expect(number, tell)
-            try:
-                self._channel.send(frame)
-            except BaseException as error:
-                self._pending.pop(number, None)
-                raise self._gone or error from None
+            self._ask(number, frame, tell)
             return _Leaving(lambda: self._leave(number))
 
         read = 0
@@ -138,6 +128,11 @@ class Connection:
             if read >= _WINDOW // 2:
                 self._say(More(number, read))
                 read = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the worker has ended: no call can go to it any more."""
+        return self._gone is not None
 
     @property
     def lost(self) -> bool:
@@ -157,11 +152,20 @@ class Connection:
                 self.child.ended.result(_GOODBYE)
         self._channel.close()
 
-    def _expect(self, number: int, settle: Callable[[Any], None]) -> None:
+    def _ask(self, number: int, frame: bytes, settle: Callable[[Any], None]) -> Future[None] | None:
+        """Send what ``settle`` is to hear the answer of, or what became of the worker instead."""
         with self._lock:
             if self._gone is not None:
-                raise self._gone
+                raise to_error(from_error(self._gone))
             self._pending[number] = settle
+        try:
+            return self._channel.send(frame)
+        except WorkerLost:
+            # Closed, and how the worker ended is not known yet: `_lost` tells everybody who is pending, us too.
+            return None
+        except BaseException:
+            self._pending.pop(number, None)
+            raise
 
     def _leave(self, number: int) -> None:
         if self._pending.pop(number, None) is not None:

@@ -203,7 +203,8 @@ class RemoteServable:
         with self._lock:
             self._starting = None
             self._starter = None
-            self._connection = connection
+            # One that has ended meanwhile was said to be so before it was the one to use: nobody would say it again.
+            self._connection = connection if connection is not None and not connection.ended else None
 
     def _load(self, number: int, task: str) -> Load:
         return Load(number, self._name, str(self._path), task, self._plan, self._limit)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+import time
 
 import pytest
 
 from ipfs_accelerate_py.errors import MemoryExhausted, RuntimeUnavailable, WorkerLost
 from ipfs_accelerate_py.runtimes.serving.capping import watch
+from ipfs_accelerate_py.runtimes.serving.connection import Connection
 from ipfs_accelerate_py.runtimes.serving.crashes import STARVED, Crashes, describe_end
+from ipfs_accelerate_py.runtimes.serving.messages import Weigh
 from ipfs_accelerate_py.runtimes.serving.nursery import Child
 
 
@@ -60,3 +64,29 @@ def test_errors_of_memory_say_so() -> None:
     assert "SIGKILL" in killed.message
     assert isinstance(describe_end("m", signal.SIGKILL, True), MemoryExhausted)
     assert "status 3" in describe_end("m", 3 << 8, False).message
+
+
+def test_who_asks_between_the_end_of_a_socket_and_the_news_of_its_worker_hears_that_news() -> None:
+    """And can ask another worker: a bare "it has ended" would not say that the call may be repeated."""
+    ours, theirs = socket.socketpair()
+    child = Child(0, lambda pid: None)
+    ended = threading.Event()
+    connection = Connection(
+        "m", ours, child, limit=1 << 20, told=lambda *_: None, ended=lambda _, crashed: ended.set() if crashed else None
+    )
+    theirs.close()
+    asked = []
+    for _ in range(100):  # some before the end is seen, most after
+        asked.append(connection.ask(lambda number: Weigh(number, ""))[1])
+        time.sleep(0.001)
+    assert not any(answer.done() for answer in asked)
+    assert not connection.lost
+    child.ended.set_result(signal.SIGKILL)
+    for answer in asked:
+        with pytest.raises(WorkerLost, match="'m' was ended by SIGKILL"):
+            answer.result(10)
+    assert ended.is_set()
+    assert connection.lost
+    with pytest.raises(WorkerLost, match="SIGKILL"):
+        connection.ask(lambda number: Weigh(number, ""))
+    connection.stop()

@@ -10,15 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ipfs_accelerate_py.errors import InvalidRequest, MemoryExhausted, RuntimeUnavailable, WorkerLost
 from ipfs_accelerate_py.results import Fills, Text
 from ipfs_accelerate_py.runtimes.engines.base import LoadPlan
+from ipfs_accelerate_py.runtimes.serving.connection import Connection
 from ipfs_accelerate_py.runtimes.serving.jobs import Job
 from ipfs_accelerate_py.runtimes.serving.memory import own_memory
+from ipfs_accelerate_py.runtimes.serving.messages import ToWorker
 from ipfs_accelerate_py.runtimes.serving.nursery import Nursery
 from ipfs_accelerate_py.runtimes.serving.remote import RemoteServable
 
@@ -103,6 +107,32 @@ async def test_killing_the_worker_in_mid_batch_costs_nobody_an_answer(remote: Re
     assert remote.pid not in (None, first)
     assert remote.snapshot()["worker"]["crashes"] == 1
     assert not alive(first)
+
+
+async def test_a_worker_that_ends_as_soon_as_it_has_loaded_is_replaced(
+    nursery: Nursery, masked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end was told before it became the one to use: nobody would tell it again."""
+    born: list[Connection] = []
+
+    class Doomed(Connection):
+        def ask(self, make: Callable[[int], ToWorker]) -> tuple[int, Future[Any], Future[None] | None]:
+            asked = super().ask(make)
+            if self not in born:
+                born.append(self)
+            if self is born[0]:
+                asked[1].result()
+                os.kill(self.child.pid, signal.SIGKILL)
+                while not self.ended:
+                    time.sleep(0.001)
+            return asked
+
+    monkeypatch.setattr("ipfs_accelerate_py.runtimes.serving.remote.Connection", Doomed)
+    servable = RemoteServable("masked", masked, LoadPlan(threads=1), nursery)
+    await servable.open("fill-mask")
+    assert (await servable.run(fill())).results
+    await servable.aclose()
+    assert len(born) == 2
 
 
 async def test_what_makes_the_model_crash_twice_fails_typed_and_alone(
