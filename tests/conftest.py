@@ -18,7 +18,7 @@ import hypothesis.configuration
 import pytest
 
 from tests import virtual_time
-from tests.guards import environment, network, residue
+from tests.guards import environment, forks, network, residue
 from tests.guards.residue import Residue
 
 virtual_time.install()
@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     (scratch / "work").mkdir()
     network.install(scratch / "network.log")
     residue.watch_loops()
+    forks.install()
     hypothesis.configuration.set_hypothesis_home_dir(ROOT / ".hypothesis")
     # How long an example takes says more about the machine's other work than about the code.
     hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
