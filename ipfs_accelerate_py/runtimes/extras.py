@@ -10,7 +10,7 @@ from typing import Any
 
 from ipfs_accelerate_py.errors import MissingExtra
 
-__all__ = ["check_installed", "require"]
+__all__ = ["check_installed", "lacks", "require"]
 
 #: Which extra brings a package; those not named are in ``local``.
 _EXTRAS = {
@@ -58,6 +58,12 @@ def check_installed(module: str) -> None:
     """Raise what `require` raises where ``module`` is not installed, without the seconds that importing it may take."""
     if module not in sys.modules and importlib.util.find_spec(module) is None:
         raise _missing(module)
+
+
+def lacks(what: str, exc: ImportError) -> MissingExtra:
+    """The error for ``what`` (the subject of a sentence), which a library of others does not do for want of a package.
+    That library's words say which."""
+    return MissingExtra(f"{what} needs a package that is not installed: {' '.join(str(exc).split())}")
 
 
 def _missing(module: str) -> MissingExtra:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from ipfs_accelerate_py.errors import AccelerateError, InvalidRequest, MemoryExhausted, RuntimeUnavailable
 
 from .batching import Flow, Item
+from .extras import lacks
+from .serving.memory import near_limit
 
 __all__ = ["Part", "Request", "Steps", "Whole", "blame", "failure", "is_out_of_memory", "owner", "unusable"]
 
@@ -155,18 +157,27 @@ def failure(index: int, cause: BaseException) -> AccelerateError:
         return cause
     if is_out_of_memory(cause):
         return MemoryExhausted(f"there is not enough memory for input {index} alone: {cause}")
+    if isinstance(cause, ImportError):
+        return lacks("the model", cause)
     return RuntimeUnavailable(f"the model failed on input {index}: {cause}")
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the host or a device.
 
     By type where there is one (``MemoryError``, ``torch.OutOfMemoryError``); PyTorch's allocator for processors and
-    OpenVINO raise a plain ``RuntimeError`` that only says so.
+    OpenVINO raise a plain ``RuntimeError`` that only says so, and libraries in Rust (tokenizers) panic where Python has
+    no object for them.
     """
     if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "MemoryExhausted"):
         return True
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in said for words in ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
-    )
+    if type(error).__name__ == "PanicException":
+        return "pyobject pointer is null" in said or "memory" in said or near_limit()
+    if not isinstance(error, RuntimeError | SystemError):
+        return False
+    # Native code that is refused memory says what it pleases: oneDNN "could not create a primitive".
+    return any(words in said for words in _NO_MEMORY) or near_limit()

@@ -12,6 +12,7 @@ from typing import Any
 from ipfs_accelerate_py.errors import AccelerateError, MemoryExhausted, RuntimeUnavailable
 
 from .batching import BatchCutter, Item
+from .extras import lacks
 from .preparing import PrepareQueue
 from .scheduled import Request, Steps, blame, failure, is_out_of_memory, owner
 
@@ -204,7 +205,12 @@ class Stages:
             return
         except BaseException as exc:  # This thread answers everybody: it must outlive any one request.
             kind = MemoryExhausted if is_out_of_memory(exc) else RuntimeUnavailable
-            self._fail(request, kind(f"the outputs for input {item.index} could not be finished: {exc}"))
+            self._fail(
+                request,
+                lacks("what finishes the outputs", exc)
+                if isinstance(exc, ImportError)
+                else kind(f"the outputs for input {item.index} could not be finished: {exc}"),
+            )
             return
         with self._lock:
             claimed = self._requests.pop(request, self) is None

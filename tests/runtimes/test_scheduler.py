@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ipfs_accelerate_py.errors import InvalidRequest, MemoryExhausted, RuntimeUnavailable
+from ipfs_accelerate_py.errors import InvalidRequest, MemoryExhausted, MissingExtra, RuntimeUnavailable
 from ipfs_accelerate_py.runtimes.scheduler import BatchScheduler
 
 from .plain_model import Model, expected, rows, submit, until_waiting
@@ -90,9 +90,14 @@ def test_a_result_that_cannot_be_finished_fails_alone(build: Callable[..., Batch
     def broken(rows: list[Any]) -> Any:
         raise ZeroDivisionError("nothing left")
 
+    def lacking(rows: list[Any]) -> Any:
+        raise ImportError("it needs\nOpenCV")
+
     bad = scheduler.submit(["a"], {}, finish=broken)
     with pytest.raises(RuntimeUnavailable, match="nothing left"):
         bad.result(60)
+    with pytest.raises(MissingExtra, match="not installed: it needs OpenCV"):
+        scheduler.submit(["a"], {}, finish=lacking).result(60)
     assert rows(submit(scheduler, "b")) == [expected("b")]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -151,12 +153,33 @@ def test_what_is_no_exception_fails_its_caller_and_no_thread(
     assert rows(submit(scheduler, "next")) == [expected("next")]
 
 
+#: What PyO3 raises where Python has no object to give it, by its name.
+PanicException = type("PanicException", (BaseException,), {})
+
+
+@pytest.mark.parametrize("want", [MemoryError(), PanicException("PyObject pointer is null")], ids=["python", "rust"])
 def test_memory_that_runs_out_at_the_end_is_told_as_that(
-    build: Callable[..., BatchScheduler], model: Model, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., BatchScheduler], model: Model, monkeypatch: pytest.MonkeyPatch, want: BaseException
 ) -> None:
     def full(*given: Any) -> Any:
-        raise MemoryError
+        raise want
 
     monkeypatch.setattr(model, "join", full)
     with pytest.raises(MemoryExhausted):
         submit(build(), "one", "two").result(60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has is read as Linux tells it")
+def test_native_code_that_is_refused_memory_may_say_anything() -> None:
+    """Whoever is about to reach the limit of his memory has it to thank for that."""
+    program = """
+import resource
+from ipfs_accelerate_py.runtimes.scheduled import is_out_of_memory
+from ipfs_accelerate_py.runtimes.serving.memory import data_memory
+errors = RuntimeError("could not create a primitive"), ValueError("a picture without pixels")
+print([is_out_of_memory(each) for each in errors])
+resource.setrlimit(resource.RLIMIT_DATA, (data_memory() + (16 << 20), resource.RLIM_INFINITY))
+print([is_out_of_memory(each) for each in errors])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split("\n")[:2] == ["[False, False]", "[True, False]"]

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["data_memory", "free_unused", "killed_for_memory", "own_memory", "total_memory"]
+__all__ = ["data_memory", "free_unused", "killed_for_memory", "near_limit", "own_memory", "room", "total_memory"]
 
 
 def total_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -48,9 +48,25 @@ def own_memory(pid: int | str = "self") -> int:
     return (_field(where / "status", "RssAnon") or _field(where / "status", "VmRSS") or 0) * 1024
 
 
-def data_memory(pid: int) -> int:
+def data_memory(pid: int | str = "self") -> int:
     """Bytes of private writable memory that it has asked for, which is what ``RLIMIT_DATA`` is of; 0 where unknown."""
     return (_field(Path(f"/proc/{pid}/status"), "VmData") or 0) * 1024
+
+
+def room() -> int | None:
+    """Bytes of private memory that this process may yet have (``RLIMIT_DATA``); None where there is no limit."""
+    try:
+        import resource
+    except ImportError:  # not a Unix system
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return None if limit == resource.RLIM_INFINITY else limit - data_memory()
+
+
+def near_limit(margin: int = 32 << 20) -> bool:
+    """Whether this process is within ``margin`` bytes of the private memory that it may have."""
+    left = room()
+    return left is not None and left < margin
 
 
 def _field(file: Path, name: str) -> int | None:

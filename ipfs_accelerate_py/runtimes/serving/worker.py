@@ -18,6 +18,7 @@ from ipfs_accelerate_py.runtimes.scheduled import is_out_of_memory
 from .channel import HEADER
 from .crashes import STARVED
 from .faults import from_error
+from .memory import free_unused, room
 from .messages import (
     Answered,
     Cancel,
@@ -58,6 +59,8 @@ class Worker:
         self._windows: dict[int, asyncio.Semaphore] = {}
         self._changed = asyncio.Event()
         self._limit = 1 << 30
+        #: Bytes of memory that were left to it when its model was ready; None where there is no limit.
+        self._room: int | None = None
         self._loop = asyncio.get_running_loop()
 
     async def serve(self) -> None:
@@ -96,7 +99,8 @@ class Worker:
             _give_up(error)  # its caller could not even be told why
 
     async def _answer(self, message: Load | Weigh | Run) -> None:
-        number = message.id
+        fault = None
+        starved = False
         try:
             if isinstance(message, Load):
                 await self._load(message)
@@ -109,8 +113,21 @@ class Worker:
         except BaseException as exc:  # panics of Rust's are no `Exception`
             if self._writer.is_closing():
                 return
-            await self._send(Failed(number, from_error(exc)))
+            fault, starved = from_error(exc), is_out_of_memory(exc)
+        if fault is not None:
+            fit = not starved or self._has_recovered()
+            await self._send(Failed(message.id, fault))
+            if not fit:  # the next call would only find the same want: it gets another worker
+                os._exit(STARVED)
         self._changed.set()
+
+    def _has_recovered(self) -> bool:
+        """Whether, after memory ran out, at least half of the room is there again that there was for the first call.
+
+        Asked when the error is gone, and with it what its frames held."""
+        free_unused()
+        left = room()
+        return left is None or self._room is None or left >= self._room // 2
 
     async def _load(self, message: Load) -> None:
         self._limit = message.limit
@@ -123,6 +140,7 @@ class Worker:
         with telling(told):
             facts = await self._servable.open(message.task)
         facts.isolated = True
+        self._room = room()
         await self._send(Opened(message.id, facts))
 
     async def _weigh(self, message: Weigh) -> None:
