@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "compile_shape", "state_of"]
 
 #: Of what is kept on disk: raised when the same checkpoint is compiled differently.
-FORMAT = 1
+FORMAT = 2
 # A layer norm of many rows wants more of the stack than the compiler's 32 KiB; threads have megabytes.
 _FLAGS = ("--iree-llvmcpu-target-cpu=host", "--iree-llvmcpu-stack-allocation-limit=262144")
 
@@ -67,7 +67,7 @@ def compile_shape(model: Any, batch: Mapping[str, NDArray[Any]], folder: Path) -
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's, of its own code
             exported = torch.export.export(Pure().eval(), (tuple(state.values()), given), strict=False)
-            exported = exported.run_decompositions()
+            exported = exported.run_decompositions({**torch.export.default_decompositions(), **_decompositions()})
         importer = require("iree.compiler.extras.fx_importer").FxImporter()
         importer.import_frozen_program(exported, func_name="main")
         written = io.BytesIO()
@@ -79,6 +79,19 @@ def compile_shape(model: Any, batch: Mapping[str, NDArray[Any]], folder: Path) -
         raise RuntimeUnavailable(f"IREE cannot compile it: {_first_line(exc)}") from exc
     (folder / "module.vmfb").write_bytes(module)
     return {"inputs": names, "outputs": list(found)}
+
+
+def _decompositions() -> dict[Any, Any]:
+    """Of operations that PyTorch leaves whole and IREE's importer does not know: what they are made of."""
+    aten = require("torch").ops.aten
+    norms = (aten._native_batch_norm_legit_no_training, aten._native_batch_norm_legit)
+    found: dict[Any, Any] = require("torch._decomp").get_decompositions(norms)
+    return {**found, aten.squeeze.dims: _squeeze}
+
+
+def _squeeze(tensor: Any, dims: Any) -> Any:
+    gone = {dim % tensor.dim() for dim in dims} if tensor.dim() else set()
+    return tensor.reshape([size for at, size in enumerate(tensor.shape) if at not in gone or size != 1])
 
 
 def _tensors(outputs: Any) -> dict[str, Any]:
@@ -102,6 +115,7 @@ def _tensors(outputs: Any) -> dict[str, Any]:
 
 
 def _first_line(exc: Exception) -> str:
+    """The first error in words: without where it is, which is a tower of calls."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     telling = next((line for line in lines if "error:" in line), lines[0] if lines else type(exc).__name__)
-    return telling[-400:]
+    return telling.rpartition("error: ")[2].partition(" loc(")[0][:300]

@@ -11,6 +11,7 @@ from ipfs_accelerate_py.runtimes.families.tasks import TaskSpec
 from ipfs_accelerate_py.runtimes.processing.base import Context
 from ipfs_accelerate_py.runtimes.processing.padding import padding_rule
 from ipfs_accelerate_py.runtimes.processing.registry import PROCESSING
+from ipfs_accelerate_py.runtimes.processing.time_series import DRAWN
 
 from .base import LoadPlan, Source
 from .iree_network import IREENetwork
@@ -28,7 +29,7 @@ class IREEEngine:
     def refuses(self, source: Source, task: TaskSpec, plan: LoadPlan) -> str | None:
         if source.config is None:
             return "IREE does not run GGUF files"
-        if task.generates:
+        if task.generates or source.auto == "AutoModelForSpeechSeq2Seq":
             return "IREE compiles forward passes of fixed shapes, and a model that writes grows with each token"
         if plan.device not in ("auto", "cpu"):
             return f"IREE compiles for the processor here, not for {plan.device}"
@@ -76,6 +77,8 @@ def _shapeless(source: Source, task: TaskSpec) -> str | None:
     work = getattr(import_module(f"ipfs_accelerate_py.runtimes.processing.{module}"), kind)
     if isinstance(work.__dict__.get("runs"), property) or work.runs:
         return f"{task.name} takes several forward passes with the model's own code, which PyTorch runs"
+    if task.name == "time-series-forecasting" and source.config.model_type in DRAWN:
+        return "what comes next is drawn step by step with the model's own code, which PyTorch runs"
     if getattr(source.config, "conv_stride", None) is not None and "audio" in task.takes:
         return "recordings have any length, without a mask that would hide padding from its convolutions"
     if "text" in task.takes or "pair" in task.takes:

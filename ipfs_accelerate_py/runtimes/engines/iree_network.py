@@ -56,7 +56,8 @@ class IREENetwork:
         state = state_of(model)
         self.memory = sum(each.numel() * each.element_size() for each in state.values())
         self._weights: list[Any] = [
-            self._runtime.asdevicearray(self._hal, require("numpy").ascontiguousarray(each.numpy()))
+            # Not by `ascontiguousarray`, which makes a list of a single number.
+            self._runtime.asdevicearray(self._hal, require("numpy").asarray(each.numpy(), order="C"))
             for each in state.values()
         ]
         #: Held until the first shape is compiled, which comes at once; later ones read it again.

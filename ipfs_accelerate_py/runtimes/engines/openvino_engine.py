@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipfs_accelerate_py.errors import AccelerateError, RuntimeUnavailable
 from ipfs_accelerate_py.runtimes.extras import require
 from ipfs_accelerate_py.runtimes.families.tasks import TaskSpec
+from ipfs_accelerate_py.runtimes.processing.time_series import DRAWN
 
 from .base import LoadPlan, Network, Source
 from .openvino_devices import PRECISIONS, choose_openvino_device, choose_precision
@@ -37,6 +38,8 @@ class OpenVINOEngine:
             return f"graphs of {source.config.model_type} gave other answers than PyTorch to fresh inputs"
         if task.name == "text-to-audio":
             return "a text-to-audio model is a loop of several networks, which only PyTorch runs here"
+        if task.name == "time-series-forecasting" and source.config.model_type in DRAWN:
+            return "what comes next is drawn step by step with the model's own code, which only PyTorch runs here"
         try:
             require("openvino")
             choose_precision(plan.precision, choose_openvino_device(plan.device))

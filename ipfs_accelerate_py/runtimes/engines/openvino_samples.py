@@ -33,7 +33,8 @@ def forward_names(source: Source) -> frozenset[str] | None:
     import inspect
 
     transformers = require("transformers")
-    kind = getattr(transformers, source.auto)._model_mapping[type(source.config)]
+    made = getattr(transformers, source.auto)  # an Auto class, or the very class where none leads to it
+    kind = made._model_mapping[type(source.config)] if hasattr(made, "_model_mapping") else made
     kinds = kind if isinstance(kind, list | tuple) else [kind]
     names = set(getattr(source.config, "architectures", None) or ())
     chosen = next((each for each in kinds if each.__name__ in names), kinds[0])
@@ -65,8 +66,9 @@ def batches(
     return [_collate(work, [piece]) for piece in itertools.islice(pieces, count)]
 
 
-def plain_inputs(task: TaskSpec, count: int) -> Iterator[Any]:
-    """Inputs that the task takes: sentences, pictures of blobs, tones; each other than the last."""
+def plain_inputs(task: TaskSpec, count: int, config: Any = None) -> Iterator[Any]:
+    """Inputs that the task takes: sentences, pictures of blobs, tones, series of the length and the variables that
+    ``config`` says; each other than the last."""
     np = require("numpy")
     drawn = np.random.default_rng(7)
     for at in range(count):
@@ -96,6 +98,9 @@ def plain_inputs(task: TaskSpec, count: int) -> Iterator[Any]:
             yield {
                 "video": [_picture(drawn, 64) for _ in range(16)], "candidate_labels": ["running", "sleeping"]
             }  # fmt: skip
+        elif task.takes[0] == "series":
+            steps = max(64, int(getattr(config, "context_length", None) or 0))
+            yield drawn.standard_normal((steps, int(getattr(config, "num_input_channels", None) or 1))).cumsum(0)
         elif task.takes[0] == "pair":
             yield [text, other]
         else:
@@ -121,7 +126,7 @@ def _pieces(
     try:
         work = make_processing(name, context)
         pieces: list[Piece] = []
-        for each in itertools.cycle(given) if given else plain_inputs(task, 4 * count):
+        for each in itertools.cycle(given) if given else plain_inputs(task, 4 * count, source.config):
             pieces.extend(work.split(each, {}))
             if len(pieces) >= 4 * count:
                 break

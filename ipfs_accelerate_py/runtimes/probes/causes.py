@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ FAILURES = {
 
 _OPERATOR = re.compile(
     r"no conversion rule|not (?:yet )?(?:supported|implemented)|unsupported|NotImplementedError|"
-    r"Cannot (?:convert|create) .*(?:op|aten)|failed to legalize",
+    r"Cannot (?:convert|create) .*(?:op|aten)|failed to legalize|unimplemented call",
     re.IGNORECASE,
 )
 _FORMAT = re.compile(
@@ -103,11 +104,14 @@ def _short(path: str) -> str:
     return "/".join(parts[parts.index(own) :]) if own in parts else parts[-1] if parts else path
 
 
-_PATHS = re.compile(r"(?:/[\w.+-]+)+/(?:site-packages|dist-packages|python3\.\d+)/")
+_PATHS = re.compile(
+    rf"(?:/[\w.+-]+)+/(?:(?:site-packages|dist-packages|python3\.\d+)/|(?={__name__.partition('.')[0]}/))"
+)
+_PASSING = re.compile(rf"{re.escape(tempfile.gettempdir())}(?:/[\w.+-]+)+")
 
 
 def one_line(exc: BaseException) -> str:
     """Class and message of an error, in one line of at most 400 characters, without folders of this machine."""
-    message = _PATHS.sub("", " ".join(str(exc).split()))
+    message = _PASSING.sub("(a folder for the purpose)", _PATHS.sub("", " ".join(str(exc).split())))
     line = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

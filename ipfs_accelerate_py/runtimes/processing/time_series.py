@@ -16,10 +16,10 @@ from .options import bad_option, whole
 from .pictures import refuse
 from .series import Series, read_series
 
-__all__ = ["Forecasting"]
+__all__ = ["DRAWN", "Forecasting"]
 
-#: Types that draw what comes next from a distribution, one step after the other.
-_DRAWN = ("time_series_transformer", "informer", "autoformer")
+#: Types that draw what comes next from a distribution, one step after the other, by the model's own code.
+DRAWN = ("time_series_transformer", "informer", "autoformer")
 #: Types that see one variable, of any length.
 _SINGLE = ("timesfm", "timesfm2_5")
 _LEVELS = (0.1, 0.5, 0.9)
@@ -42,7 +42,7 @@ class Forecasting(Processing):
         self.context = context
         self.config = context.config
         self.kind = context.config.model_type
-        self.runs = self.kind in _DRAWN
+        self.runs = self.kind in DRAWN
         if not (self.runs or self.kind in _SINGLE or self.kind in ("patchtst", "patchtsmixer")):
             raise RuntimeUnavailable(f"models of type {self.kind!r} forecast nothing that this machine can read")
 

@@ -15,6 +15,7 @@ pytest.importorskip("iree.compiler")
 
 from ipfs_accelerate_py.errors import RuntimeUnavailable
 from ipfs_accelerate_py.runtimes.engines.base import LoadPlan, Source
+from ipfs_accelerate_py.runtimes.engines.iree_compile import compile_shape, state_of
 from ipfs_accelerate_py.runtimes.engines.iree_engine import IREEEngine
 from ipfs_accelerate_py.runtimes.engines.openvino_samples import forward_names, samples_of
 from ipfs_accelerate_py.runtimes.engines.torch_engine import TorchEngine
@@ -29,6 +30,8 @@ PLAN = LoadPlan(runtime="llvm", threads=1)
 # Compiling takes seconds for each shape, so texts are asked of one model with one layer, in the same two shapes.
 TEXT = ("distilbert", "AutoModelForSequenceClassification", "text-classification")
 PICTURE = ("vit", "AutoModelForImageClassification", "image-classification")
+#: It has a weight that is a single number.
+PAIR = ("clip", "AutoModelForZeroShotImageClassification", "zero-shot-image-classification")
 LAYERS = {"distilbert": {"n_layers": 1}, "vit": {"num_hidden_layers": 1}}
 
 
@@ -45,8 +48,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Open:
     return opened
 
 
-def test_a_picture_is_answered_as_torch_does(tiny: Open) -> None:
-    source, spec = tiny(*PICTURE)
+@pytest.mark.parametrize("model", [PICTURE, PAIR], ids=lambda model: str(model[0]))
+def test_a_picture_is_answered_as_torch_does(tiny: Open, model: tuple[str, str, str]) -> None:
+    source, spec = tiny(*model)
     network = IREEEngine().load(source, spec, PLAN)
     reference = TorchEngine().load(source, spec, LoadPlan(precision="float32"))
     batch = samples_of(source, spec, PLAN, forward_names(source))[-1]  # of one row
@@ -57,6 +61,42 @@ def test_a_picture_is_answered_as_torch_does(tiny: Open) -> None:
         assert got[name].dtype == array.dtype
         np.testing.assert_allclose(got[name], array, atol=1e-3)
     network.close()
+
+
+def test_what_the_importer_does_not_know_is_taken_apart(tmp_path: Path) -> None:
+    """Norms over a batch, and axes dropped several at once: both stop half of all networks of pictures."""
+    import torch
+    from iree import runtime
+
+    class Small(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+            self.drawn = torch.nn.BatchNorm2d(3, track_running_stats=False)
+
+        def forward(self, x: torch.Tensor, return_dict: bool = True) -> dict[str, torch.Tensor]:
+            return {"y": (self.norm(x) + self.drawn(x)).mean(2, keepdim=True).squeeze((0, -2))}
+
+    model = Small().eval().requires_grad_(False)
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 5)).astype("float32")
+    assert compile_shape(model, {"x": x}, tmp_path) == {"inputs": ["x"], "outputs": ["y"]}
+    context = runtime.SystemContext(config=runtime.Config("local-sync"))
+    module = runtime.VmModule.copy_buffer(context.instance, (tmp_path / "module.vmfb").read_bytes())
+    context.add_vm_module(module)
+    got = context.modules.module.main(*(each.numpy() for each in state_of(model).values()), x)
+    np.testing.assert_allclose(got.to_host(), model(torch.from_numpy(x))["y"], atol=1e-5)
+
+
+def test_what_cannot_be_compiled_is_said_without_its_tower_of_calls(tmp_path: Path) -> None:
+    import torch
+
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor, return_dict: bool = True) -> dict[str, torch.Tensor]:
+            return {"y": torch.histc(x, bins=4)}
+
+    with pytest.raises(RuntimeUnavailable, match=r"^IREE cannot compile it: failed to legalize") as caught:
+        compile_shape(Odd().eval(), {"x": np.zeros((1, 8), "float32")}, tmp_path)
+    assert "loc(" not in str(caught.value)
 
 
 def test_texts_are_answered_as_torch_does_in_parts_and_modules_are_kept(tiny: Open) -> None:

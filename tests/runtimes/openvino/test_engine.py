@@ -32,6 +32,7 @@ FAMILIES = [
     ("vit", "AutoModelForImageClassification", "image-classification"),
     ("wav2vec2", "AutoModelForCTC", "automatic-speech-recognition"),
     ("clip", "AutoModelForZeroShotImageClassification", "zero-shot-image-classification"),
+    ("patchtst", "PatchTSTForPrediction", "time-series-forecasting"),
 ]
 
 
@@ -148,6 +149,10 @@ def test_what_cannot_be_is_said(tiny: Open) -> None:
     assert "no precision" in str(engine.refuses(source, spec, LoadPlan(precision="int3")))
     translator = Source("x", source.path, SimpleNamespace(model_type="fsmt"), "AutoModelForSeq2SeqLM")
     assert "fresh inputs" in str(engine.refuses(translator, spec, PLAN))
+    forecasting = find_task("time-series-forecasting")
+    assert forecasting is not None
+    drawn = Source("x", source.path, SimpleNamespace(model_type="informer"), "InformerForPrediction")
+    assert "step by step" in str(engine.refuses(drawn, forecasting, PLAN))
     speech = find_task("text-to-audio")
     assert speech is not None
     assert "PyTorch" in str(engine.refuses(source, speech, PLAN))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 
 from ipfs_accelerate_py.errors import MemoryExhausted, MissingExtra, RuntimeUnavailable
@@ -25,6 +27,8 @@ from ipfs_accelerate_py.runtimes.probes.causes import FAILURES, cause_of, classi
         ("ran", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "out-of-memory"),
         ("ran", KeyError("states"), "error"),
         ("exported", RuntimeUnavailable("No conversion rule found for operations: aten::_conj"), "operator"),
+        ("exported", RuntimeUnavailable("failed to legalize operation 'torch.operator'"), "operator"),
+        ("exported", RuntimeUnavailable("FIX ME: Unimplemented call_function: target=<function sym_ite>"), "operator"),
         ("exported", RuntimeUnavailable("logits differs from torch's: cosine 0.9516"), "disagrees"),
         ("exported", RuntimeUnavailable("the graph lacks the output 'pooler_output'"), "export"),
         ("agrees", ValueError("logits differs"), "disagrees"),
@@ -54,4 +58,6 @@ def test_the_cause_is_the_first_of_a_chain() -> None:
 def test_a_reason_is_one_line_without_folders_of_this_machine() -> None:
     line = one_line(ValueError("no\n such  file /some/where/lib/python3.11/site-packages/torch/nn/a.py"))
     assert line == "ValueError: no such file torch/nn/a.py"
+    line = one_line(ValueError(f"at /some/where/ipfs_accelerate_py/a.py of {tempfile.gettempdir()}/probe-x/b"))
+    assert line == "ValueError: at ipfs_accelerate_py/a.py of (a folder for the purpose)"
     assert len(one_line(ValueError("x" * 1000))) == 400
