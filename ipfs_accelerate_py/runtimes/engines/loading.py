@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ipfs_accelerate_py.errors import RuntimeUnavailable, UnsupportedOperation
-from ipfs_accelerate_py.runtimes.extras import require
+from ipfs_accelerate_py.runtimes.extras import lacks, require
 
 from .base import Source
 from .counting import counted
@@ -20,6 +20,10 @@ __all__ = ["attention_of", "load_model", "loading_quietly", "quiet"]
 # not where something is: Transformers leaves a causal mask out then, for a module that does not say it is causal.
 _EAGER = frozenset({"aimv2", "aimv2_text_model"})
 
+# Types whose classes load more after their weights, and take the pair of model and report for the model (Transformers
+# 5.23), as classes that decide do: they are not asked for the report.
+_UNREPORTED = frozenset({"qwen2_5_omni"})
+
 # transformers' verbosity and progress bars are settings of the whole process, so one load at a time changes them.
 _loading = threading.Lock()
 
@@ -29,23 +33,28 @@ def load_model(source: Source, dtype: str, *, trust_remote_code: bool = False, *
 
     Raises:
         RuntimeUnavailable: weights are missing, unreadable, or not those of this model.
+        MissingExtra: the model's class needs a package that is not installed.
         UnsupportedOperation: they are those of another of the type's classes.
     """
     transformers, torch = require("transformers"), require("torch")
-    kind = getattr(transformers, source.auto)
+    kind = _class_of(source)
     if (attention := attention_of(source.config)) is not None:
         options.setdefault("attn_implementation", attention)
+    reports = source.auto != "AutoModelForDecision" and getattr(source.config, "model_type", "") not in _UNREPORTED
     try:
         with _loading, quiet(transformers), counted(transformers, Path(source.path)):
-            model, report = kind.from_pretrained(
+            model = kind.from_pretrained(
                 str(source.path),
                 config=source.config,
                 dtype=getattr(torch, dtype),
                 local_files_only=True,
                 trust_remote_code=trust_remote_code,
-                output_loading_info=True,
+                output_loading_info=reports,
                 **options,
             )
+            model, report = model if reports else (model, {"missing_keys": (), "mismatched_keys": ()})
+    except ImportError as exc:
+        raise lacks(f"model {source.name!r}", exc) from exc
     except Exception as exc:  # files of others, read by code of others: any of it may raise anything
         raise RuntimeUnavailable(f"model {source.name!r} cannot be loaded: {exc}") from exc
     missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
@@ -58,6 +67,16 @@ def load_model(source: Source, dtype: str, *, trust_remote_code: bool = False, *
             f"{wrong[0]} for one; it was not made for this task"
         )
     return model.eval()
+
+
+def _class_of(source: Source) -> Any:
+    """Transformers' class of that name; of a backbone the type's own, since AutoBackbone takes no folder: it asks the
+    network for a repository of that name."""
+    transformers = require("transformers")
+    if source.auto != "AutoBackbone":
+        return getattr(transformers, source.auto)
+    named = require("transformers.models.auto.modeling_auto").MODEL_FOR_BACKBONE_MAPPING_NAMES
+    return getattr(transformers, named.get(getattr(source.config, "model_type", ""), source.auto))
 
 
 def attention_of(config: Any) -> str | None:

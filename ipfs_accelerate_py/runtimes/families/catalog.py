@@ -17,9 +17,12 @@ from ipfs_accelerate_py.errors import RuntimeUnavailable, UnsupportedOperation
 from ipfs_accelerate_py.runtimes.engines.base import Source
 from ipfs_accelerate_py.runtimes.extras import require
 
+from .classes import auto_classes, known_types
 from .gone import gone
-from .overrides import BARE_TASKS, HEADS, OWN_CLASS, OWN_TASK
+from .overrides import HEADS, OWN_CLASS, OWN_TASK
+from .senses import MIXED, does_bare, tells_of_images
 from .tasks import TASKS, TaskSpec, find_task
+from .unserved import UNSERVED
 
 __all__ = ["Family", "auto_classes", "family_of", "gone", "known_types", "listed_types", "open_source", "own_auto"]
 
@@ -44,14 +47,6 @@ ORDER: tuple[str, ...] = (
     *("AutoModelForAudioTokenization", "AutoModel", "AutoModelForTextEncoding", "AutoBackbone"),
     "AutoModelForPreTraining",
 )
-
-#: Tasks of bare networks (AutoModel) that follow from what goes into them.
-_BARE: Mapping[str, frozenset[str]] = {
-    "sentence-similarity": frozenset({"text"}),
-    "feature-extraction": frozenset({"text"}),
-    "image-feature-extraction": frozenset({"image"}),
-    "time-series-forecasting": frozenset({"time"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +74,10 @@ class Family:
         if name in self.classes:
             return self.classes[name]
         able = ", ".join(self.tasks) or "no task that runs here"
-        raise UnsupportedOperation(f"model type {self.model_type!r} does not do {task or 'anything'!r}, but {able}")
-
-
-@cache
-def auto_classes() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """By Auto class, by model type, names of the classes it makes; the first is the usual one."""
-    auto = require("transformers.models.auto.modeling_auto")
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for name in dir(auto):
-        mapping = getattr(getattr(auto, name), "_model_mapping", None)
-        if name.startswith("Auto") and mapping is not None:
-            named = mapping._model_mapping
-            found[name] = {t: (c,) if isinstance(c, str) else tuple(c) for t, c in named.items()}
-    return found
-
-
-@cache
-def known_types() -> tuple[str, ...]:
-    """Every model type that an Auto class of the installed Transformers makes, in alphabetical order."""
-    return tuple(sorted({kind for named in auto_classes().values() for kind in named}))
+        reasons = (why for (each, kind), why in UNSERVED.items() if kind == self.model_type and name in ("", each))
+        why = next((f" ({each})" for each in reasons), "")
+        wanted = repr(task) if task else "anything"
+        raise UnsupportedOperation(f"model type {self.model_type!r} does not do {wanted}{why}, but {able}")
 
 
 @cache
@@ -150,17 +129,19 @@ def family_of(config: Any) -> Family:
     classes = auto_classes()
     tasks: dict[str, str] = {}
     for name, spec in TASKS.items():
+        if (name, model_type) in UNSERVED:
+            continue
         if (head := HEADS.get((name, model_type))) is not None:
             tasks[name] = head
             continue
         made = next((each for each in spec.auto if model_type in classes.get(each, {})), None)
-        if made in ("AutoModel", "AutoBackbone") and not _bare(name, model_type):
+        if made in ("AutoModel", "AutoBackbone") and not does_bare(name, model_type):
             continue
-        if made in _MIXED and "image" in spec.takes and not _tells_of_images(made, model_type):
+        if made in MIXED and "image" in spec.takes and not tells_of_images(made, model_type):
             continue
         if made is None and name == "text-generation" and model_type in classes["AutoModelForMultimodalLM"]:
             # It hears and writes; what it is asked in writing alone, it answers too.
-            made = None if _tells_of_images("AutoModelForMultimodalLM", model_type) else "AutoModelForMultimodalLM"
+            made = None if tells_of_images("AutoModelForMultimodalLM", model_type) else "AutoModelForMultimodalLM"
         if made is not None:
             tasks[name] = made
     order = {name: at for at, name in enumerate(ORDER)}
@@ -184,54 +165,6 @@ def _fits(task: str, config: Any) -> bool:
     if task == "zero-shot-classification":
         return any("entail" in str(label).lower() for label in (getattr(config, "id2label", None) or {}).values())
     return {"text-ranking": single, "text-classification": not single}.get(task, True)
-
-
-@cache
-def _bare(task: str, model_type: str) -> bool:
-    if task in BARE_TASKS.get(model_type, ()):
-        return True
-    takes = _takes(model_type)
-    return task in _BARE and takes == _BARE[task] and not (takes == {"text"} and model_type in _speaks())
-
-
-#: Auto classes that have models of other senses than sight too, and some that write nothing.
-_MIXED = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
-
-
-@cache
-def _tells_of_images(auto: str, model_type: str) -> bool:
-    """Whether the type's class of that Auto class takes images and writes tokens: its class says."""
-    for name in auto_classes()[auto][model_type]:
-        kind = getattr(require("transformers"), name, None)
-        try:
-            if kind is not None:
-                takes = getattr(kind, "input_modalities", None)
-                return bool(kind.can_generate()) and (takes is None or "image" in takes)
-        except ImportError:  # the class needs a package that is not here, and says so at any touch
-            return True
-    return True
-
-
-@cache
-def _speaks() -> frozenset[str]:
-    """Types whose text is not read for its sense but spoken."""
-    classes = auto_classes()
-    return frozenset({*classes["AutoModelForTextToWaveform"], *classes["AutoModelForTextToSpectrogram"]})
-
-
-@cache
-def _takes(model_type: str) -> frozenset[str]:
-    """What goes into the type's bare network: its class says."""
-    transformers = require("transformers")
-    named = auto_classes()["AutoModel"].get(model_type) or auto_classes().get("AutoBackbone", {}).get(model_type, ())
-    kind = next((found for name in named if (found := getattr(transformers, name, None)) is not None), None)
-    if kind is None:
-        return frozenset()
-    try:
-        takes = getattr(kind, "input_modalities", "text")
-    except ImportError:  # the class needs a package that is not here, and says so at any touch
-        return frozenset()
-    return frozenset({takes} if isinstance(takes, str) else takes)
 
 
 def open_source(

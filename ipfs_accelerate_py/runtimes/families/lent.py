@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["HEARD_BY", "LENT", "NAMED"]
+from ipfs_accelerate_py.runtimes.extras import require
+
+__all__ = ["HEARD_BY", "LENT", "NAMED", "image_processor_of"]
 
 #: By type, another whose processor its checkpoints come with, where Transformers' table names none for it.
 LENT: Mapping[str, str] = {
@@ -14,7 +17,9 @@ LENT: Mapping[str, str] = {
         ("dinov2_with_registers", "vitdet", "maskformer-swin", "vitpose_backbone", "mlcd_vision_model"), "vit"
     ),
     **dict.fromkeys(("clip_vision_model", "chinese_clip_vision_model"), "clip"),
-    **dict.fromkeys(("siglip_vision_model", "siglip2_vision_model"), "siglip"),
+    "siglip_vision_model": "siglip",
+    "siglip2_vision_model": "siglip2",
+    "radio": "clip",
     **dict.fromkeys(("edgetam_video", "edgetam_vision_model", "sam2_vision_model", "sam2_hiera_det_model"), "sam2"),
     **dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), "sam"),
     **dict.fromkeys(("pp_lcnet_v3", "pp_lcnet_v4"), "pp_lcnet"),
@@ -45,3 +50,11 @@ NAMED: Mapping[str, str] = {"kosmos-2": "Kosmos2Processor", "kosmos-2.5": "Kosmo
 
 #: Feature extractors that checkpoints name, where Transformers' table names another.
 HEARD_BY: Mapping[str, str] = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+
+
+def image_processor_of(model_type: str) -> Any:
+    """Name of the image processor of a type's checkpoints, or names by what it needs, as Transformers' table has them;
+    None where there is none: of towers of larger models, mostly, whose processors make other arrays."""
+    table = require("transformers.models.auto.image_processing_auto").IMAGE_PROCESSOR_MAPPING_NAMES
+    lender = LENT.get(model_type, "")
+    return table.get(model_type) or table.get(lender) or table.get(LENT.get(lender, ""))

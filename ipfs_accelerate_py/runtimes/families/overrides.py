@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .special import Special
 from .special_configs import PARTS
 from .special_inputs import INPUTS, PLACES, SIDE
-from .special_stages import CUTTING, STAGES
+from .special_stages import CUTTING, SIGHT, STAGES
 
 __all__ = [
     "BARE_TASKS",
@@ -29,6 +29,7 @@ __all__ = [
 CONFIG: Mapping[str, Special] = {
     **STAGES,
     **CUTTING,
+    **SIGHT,
     **PARTS,
     **dict.fromkeys(
         ("informer", "time_series_transformer"),
@@ -116,8 +117,9 @@ CONFIG: Mapping[str, Special] = {
             "attention_head_size": 16,
             "num_hidden_layers": 2,
             "attn_layers": ["local", "lsh"],
-            "lsh_attn_chunk_length": 4,
-            "local_attn_chunk_length": 4,
+            # Longer than what it is shown: of what is longer, keys are looked up by random turns of theirs.
+            "lsh_attn_chunk_length": 64,
+            "local_attn_chunk_length": 64,
         },
     ),
     "mllama_vision_model": Special(
@@ -155,6 +157,9 @@ CONFIG: Mapping[str, Special] = {
 OWN_CLASS: Mapping[str, str] = {
     "speecht5": "AutoModelForTextToSpectrogram",  # its speech is what it is known for
     "segformer": "AutoModelForSemanticSegmentation",
+    "sam3_video": "AutoModel",  # the other one makes a part of it, that has a type of its own
+    "shieldgemma2": "AutoModelForImageClassification",
+    "reformer": "AutoModelForCausalLM",  # it was published as a writer, and its tokenizer has no mask
 }
 
 #: By type, the task of its class that its checkpoints were made for.
@@ -173,8 +178,8 @@ OWN_TASK: Mapping[str, str] = {
     "clap": "zero-shot-audio-classification",
 }
 
-#: By type, tasks that its bare network does although its table of classes does not tell: pictures, sounds and texts in
-#: one space.
+#: By type, all tasks that its bare network does, where its class does not tell, or tells wrongly: pictures, sounds and
+#: texts in one space, mostly.
 BARE_TASKS: Mapping[str, tuple[str, ...]] = {
     "clap": ("zero-shot-audio-classification", "sentence-similarity"),
     "xclip": ("video-classification",),
@@ -184,6 +189,11 @@ BARE_TASKS: Mapping[str, tuple[str, ...]] = {
     "time_series_transformer": ("time-series-forecasting",),
     "autoformer": ("time-series-forecasting",),
     "informer": ("time-series-forecasting",),
+    "videoprism": ("video-classification",),
+    "seggpt": (),  # it marks in a picture what another one has marked, and takes neither alone
+    # They compare speech, or sounds and films, with texts, and take none without the other.
+    **dict.fromkeys(("clvp", "pe_audio", "pe_audio_video"), ()),
+    "dia": (),  # what it reads is to be spoken
 }
 
 #: Types that are not built here, and why.
@@ -207,6 +217,10 @@ CONSTANT: Mapping[str, str] = {}
 UNBATCHED: Mapping[str, str] = {
     "autoformer": "its class looks up the delays of one input's series for another's, so a batch mixes them",
     "videoprism": "its scores are a softmax over the texts and films of a batch",
+    **dict.fromkeys(
+        ("minicpm_ocr_vision", "minicpmv4_7_vision"), "it takes the patches of all pictures of a batch in one row"
+    ),
+    "tvp": "its class adds the positions of one picture's patches to those of one picture",
     **dict.fromkeys(
         ("vits", "fastspeech2_conformer", "fastspeech2_conformer_with_hifigan"),
         "a shorter sound hears the padding behind it: seen where two texts take different times, the longer is equal",

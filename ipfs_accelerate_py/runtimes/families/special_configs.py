@@ -64,6 +64,36 @@ PARTS: Mapping[str, Special] = {
         },
     ),
     "zoedepth": Special("its head takes what the fusion gives", after={"bottleneck_features": 32}),
+    "clvp": Special("its class has as few tokens of speech as of text", before={"speech_config": {"vocab_size": 8192}}),
+    "clvp_encoder": Special("it rotates 32 of a head at least", after={"hidden_size": 64, "num_attention_heads": 2}),
+    "emu3_vqgan": Special(
+        "its attention is as wide as its last stage: four times the first", after={"hidden_size": 128}
+    ),
+    **dict.fromkeys(
+        ("internvl", "qianfan_ocr"), Special("as many tokens of a tile as it has places", after={"image_seq_length": 4})
+    ),
+    "mllama_text_model": Special(
+        "it sees in layers by number",
+        after={"cross_attention_layers": [1], "num_hidden_layers": 2},
+    ),
+    "idefics2": Special(
+        "its text is read through a window: the picture before it has to be in sight of the last word",
+        after={
+            "text_config": {
+                "model_type": "mistral",
+                "vocab_size": 512,
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "head_dim": 16,
+                "max_position_embeddings": 512,
+                "sliding_window": None,
+                "pad_token_id": 0,
+            }
+        },
+    ),
     "seggpt": Special(
         "a picture and its prompt stand on one another: twice as high as wide",
         after={
@@ -111,10 +141,6 @@ PARTS: Mapping[str, Special] = {
             after={"vector_quantization_hidden_dimension": 32},
             keep=("codebook_size",),
         ),
-    ),
-    "vitmatte": Special(
-        "its widths have to be a list, its class has a tuple",
-        after={"convstream_hidden_sizes": [16, 16, 32], "fusion_hidden_sizes": [32, 32, 16, 16]},
     ),
     "pix2struct_vision_model": Special(
         "its patches are of 16 by 16 in three colours", keep=("patch_embed_hidden_size",)
@@ -172,9 +198,10 @@ PARTS: Mapping[str, Special] = {
     "gemma3n_text": Special(
         "with so few layers none is left to share", after={"num_kv_shared_layers": 0, "vocab_size_per_layer_input": 512}
     ),
-    **dict.fromkeys(
-        ("shieldgemma2", "t5gemma2_encoder"),
-        Special("as many tokens of an image as it has patches", after={"mm_tokens_per_image": 4}),
+    "t5gemma2_encoder": Special("as many tokens of an image as it has patches", after={"mm_tokens_per_image": 4}),
+    "shieldgemma2": Special(
+        "as many tokens of an image as it has patches, and its two answers among its few tokens",
+        after={"mm_tokens_per_image": 4, "yes_token_index": 400, "no_token_index": 401},
     ),
     "ernie4_5_vl_moe_text": Special(
         "height and width get as many parts of a head each",
@@ -243,19 +270,12 @@ PARTS: Mapping[str, Special] = {
         "it cuts pictures into as large ones as its backbones take",
         after={"patch_size": 32, "intermediate_hook_ids": [1, 0]},
     ),
-    "xlstm": Special("heads", after={"hidden_size": 64, "num_heads": 2}),
-    "omdet-turbo": Special(
-        "its default backbone is one of the package timm's; a ResNet's features are laid out the other way round",
-        after={
-            "apply_layernorm_after_vision_backbone": False,
-            "encoder_in_channels": [8, 16, 32],
-            "vision_features_channels": [32, 32, 32],
-        },
-    ),
+    "xlstm": Special("keys are half as wide, in steps of 64", after={"hidden_size": 128, "num_heads": 2}),
     **dict.fromkeys(
         ("blt_local_encoder", "blt_local_decoder"),
-        Special("as wide as the part between", after={"hidden_size_global": 32}),
+        Special("as wide as the part between", after={"hidden_size_global": 32, "vocab_size": 512}),
     ),
+    "blt_patcher": Special("it reads the same tokens", after={"vocab_size": 512}),
     "gemma4_assistant": Special(
         "its class refuses its own default text configuration",
         before={

@@ -72,7 +72,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
         each: {"pixel_values": ("flat", (16, 384))}
         for each in ("muse_glimmer", "muse_glimmer_vision", "muse_spark_vision")
     },
-    "muse_glimmer_assistant": {"context_hidden_states": (12, 128)},
+    "muse_glimmer_assistant": {"context_hidden_states": (12, 128), "attention_mask": ("ones", (24,))},
     "inkling2_vision": {"pixel_values": ("flat", (16, 16, 16, 3))},
     "inkling2": {"pixel_values": ("flat", (16, 16, 16, 3))},
     "muse_spark": {"pixel_values": ("flat", (16, 384))},
@@ -81,7 +81,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     **{each: {"input_features": (64, 320)} for each in ("granite_speech5_ctc", "granite_speech5_encoder")},
     "moss_transcribe_diarize": {"input_features": (80, 100), "input_features_mask": ("const", [1] * 64 + [0] * 36)},
     **{
-        each: {"input_values": (1, 3200), "input_features": (10, 32), "input_features_mask": ("ones", (10,))}
+        each: {"input_values": (1, 3200), "input_features": (10, 160), "input_features_mask": ("ones", (10,))}
         for each in ("xcodec2", "neucodec")
     },
     "dia": {"input_ids": ("ids", (12,), 250), "decoder_input_ids": ("ids", (6, 9), 500)},
@@ -94,7 +94,13 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
         "classes_structure": ("flat", ("const", [2])),
     },
     "gemma3n_audio": {"audio_mel": (64, 128), "audio_mel_mask": ("const", [False] * 64)},
-    "pi0": {"state": (32,), "pixel_values": (1, 3, 32, 32), "pixel_attention_mask": ("true", (1,))},
+    "pi0": {
+        "state": (32,),
+        "pixel_values": (1, 3, 32, 32),
+        "pixel_attention_mask": ("true", (1,)),
+        "noise": (16, 32),
+        "timestep": ("uniform", ()),
+    },
     "gemma4_unified": {"pixel_values": (16, 1728)},
     **{each: {"latents": (32, 12)} for each in ("mimi_decoder", "pocket_tts_audio_tokenizer_decoder")},
     "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": (32, 12)},

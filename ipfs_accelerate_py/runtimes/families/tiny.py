@@ -51,6 +51,8 @@ def _make(config: Any, auto: str, seed: int) -> Any:
     transformers, torch = require("transformers"), require("torch")
     if config.architectures is None:  # types with several classes of one kind choose by it
         config.architectures = list(auto_classes().get(auto, {}).get(config.model_type, ()))[:1] or None
+    if config.model_type == "reformer":  # its classes refuse a configuration that says otherwise
+        config.is_decoder = auto == "AutoModelForCausalLM"
     random = torch.random.get_rng_state()
     torch.manual_seed(seed)
     try:
@@ -110,10 +112,43 @@ def write_tiny(
         model.save_pretrained(str(path))
     if type(tokenizer).__name__ == "WhisperTokenizer":
         _whisper_generation(path, tokenizer)
+    if type(model).__name__ == "ParakeetForTDT":
+        _durations(path, config)
+    if type(model).__name__ == "Qwen2_5OmniForConditionalGeneration":
+        require("torch").save({}, path / "spk_dict.pt")  # its voices, without which it does not load
+    if type(model).__name__ == "BarkModel":
+        _bark_generation(path)
     if type(model).__name__ in ("SpeechT5ForTextToSpeech", "FastSpeech2ConformerModel"):
         _vocoder(path, config, seed)
     write_processors(model_type, config, path, tokenizer, model)
     return path
+
+
+def _durations(path: Path, config: Any) -> None:
+    """What is no token among a transducer's outputs is not written: its checkpoints' settings say so."""
+    file = path / "generation_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["suppress_tokens"] = [config.vocab_size + at for at, _ in enumerate(config.durations)]
+    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def _bark_generation(path: Path) -> None:
+    """Which numbers mean what in Bark's three networks, for vocabularies of 10048 and a text of 512."""
+    kind = require("transformers.models.bark.generation_configuration_bark")
+    told = kind.BarkGenerationConfig(
+        semantic_config={
+            "semantic_vocab_size": 900,
+            "eos_token_id": 900,
+            "max_new_tokens": 12,
+            "max_input_semantic_length": 16,
+            "text_encoding_offset": 8000,
+            "text_pad_token": 10_040,
+            "semantic_infer_token": 10_041,
+        },
+        coarse_acoustics_config={"coarse_semantic_pad_token": 10_040, "coarse_infer_token": 10_041},
+    )
+    # Its own way of writing them fails (Transformers 5.23).
+    (path / "generation_config.json").write_text(json.dumps(told.to_dict(), default=str), encoding="utf-8")
 
 
 def _vocoder(path: Path, config: Any, seed: int) -> None:
@@ -158,6 +193,7 @@ def _whisper_generation(path: Path, tokenizer: Any) -> None:
     number = tokenizer.convert_tokens_to_ids
     file = path / "generation_config.json"
     settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    settings.pop("_from_model_config", None)  # of which Transformers takes nothing that it does not know
     settings |= {
         "is_multilingual": True,
         "lang_to_id": {token: number(token) for token in ("<|en|>", "<|de|>", "<|fr|>")},

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ipfs_accelerate_py.errors import RuntimeUnavailable
 from ipfs_accelerate_py.runtimes.extras import require
 from ipfs_accelerate_py.runtimes.processing.borrowed import borrowed
 from ipfs_accelerate_py.runtimes.processing.processors import processor_class
@@ -19,6 +20,10 @@ from .toy_places import places_of_image
 from .toy_tokenizer import PLACEHOLDERS
 
 __all__ = ["write_processors"]
+
+
+#: Types whose checkpoints make squares of their pictures, where the processor's class does not.
+_SQUARE = frozenset({"omdet-turbo", "rf_detr", "rf_detr_dinov2"})
 
 
 def write_processors(model_type: str, config: Any, folder: Path, tokenizer: Any, model: Any = None) -> None:
@@ -36,6 +41,8 @@ def write_processors(model_type: str, config: Any, folder: Path, tokenizer: Any,
         if each is not None:
             each.save_pretrained(str(folder))
             told |= json.loads(file.read_text(encoding="utf-8"))
+    if features is None and (needed := _wanting(model_type)):
+        told.setdefault("feature_extractor_type", needed)  # as its checkpoints do, and whoever loads it says what lacks
     if told:
         file.write_text(json.dumps(told, indent=1), encoding="utf-8")
     _write_processor(model_type, config, folder, tokenizer, image, features, places)
@@ -66,7 +73,9 @@ def _image_processor(model_type: str, config: Any) -> Any:
     given: dict[str, Any] = {}
     size = dict(getattr(made, "size", None) or {})
     if isinstance(side, int):
-        given["size"] = _sized(size, side)
+        if model_type == "pp_ocrv5_mobile_rec":  # three lines of features have to be left of its pictures
+            side = 96
+        given["size"] = {"height": side, "width": side} if model_type in _SQUARE else _sized(size, side)
         if getattr(made, "crop_size", None) is not None:
             given["crop_size"] = {"height": side, "width": side}
         if getattr(made, "pad_size", None) is not None:
@@ -84,6 +93,10 @@ def _image_processor(model_type: str, config: Any) -> Any:
             given[own] = value
     if hasattr(made, "min_pixels") and isinstance(side, int):
         given |= {"min_pixels": side * side, "max_pixels": 4 * side * side}
+    if hasattr(made, "clusters"):  # ImageGPT's colours: its vocabulary but for the token that begins
+        colours = config.vocab_size - 1
+        given["clusters"] = [[math.sin(at + 1), math.sin(7 * at), math.cos(3 * at)] for at in range(colours)]
+        given["size"] = dict.fromkeys(("height", "width"), math.isqrt(config.n_positions) // 2)
     if getattr(made, "image_grid_pinpoints", None):
         given["image_grid_pinpoints"] = getattr(config, "image_grid_pinpoints", None) or made.image_grid_pinpoints
     for refused in ((), ("size",), ("max_image_size",), ("size", "max_image_size")):  # some take images of any size
@@ -99,6 +112,8 @@ def _sized(size: dict[str, Any], side: int) -> Any:
         return {"shortest_edge": side * side, "longest_edge": 4 * side * side}  # areas, of the Qwen processors
     if not size:
         return {"height": side, "width": side}
+    if len(set(size.values())) == 1:
+        return dict.fromkeys(size, side)
     return {name: 2 * side if name == "longest_edge" and len(size) > 1 else side for name in size}
 
 
@@ -159,12 +174,28 @@ def _feature_extractor(model_type: str, config: Any) -> Any:
         return None
 
 
+def _wanting(model_type: str) -> str:
+    """Name of the type's feature extractor where it needs a package that is not here; else empty."""
+    name = HEARD_BY.get(model_type) or _named("feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES", model_type)
+    try:
+        if name and (kind := getattr(require("transformers"), name, None)) is not None:
+            kind()
+    except ImportError:
+        return str(name)
+    except (TypeError, ValueError):
+        pass
+    return ""
+
+
 def _write_processor(
     model_type: str, config: Any, folder: Path, tokenizer: Any, image: Any, features: Any, places: int | None
 ) -> None:
     """The processor's own file: what joins the parts, whose files are there already."""
     name = _named("processing_auto.PROCESSOR_MAPPING_NAMES", model_type)
-    kind = processor_class(name) if name else None
+    try:
+        kind = processor_class(name) if name else None
+    except RuntimeUnavailable:  # there is one for torchvision alone
+        return
     if kind is None:
         return
     parts = {"tokenizer": tokenizer, "image_processor": image, "feature_extractor": features}

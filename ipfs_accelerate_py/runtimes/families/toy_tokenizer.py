@@ -138,6 +138,8 @@ def _chats(config: Any) -> bool:
     masked = auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if config.model_type == "canary":  # its processor writes what it asks by a template
         return True
+    if config.model_type == "vision-encoder-decoder":  # it is shown a picture, and not talked to
+        return False
     return any(config.model_type in each for each in named) and config.model_type not in masked
 
 
@@ -224,6 +226,8 @@ def _template(tokenizer: Any, config: Any) -> str:
     image = marks.named.get(marks.mark) or getattr(tokenizer, "image_token", None) or _placeholder(config, "image")
     if config.model_type == "hunyuan_vl":  # its processor wants them around, which its own template writes
         image = f"{marks.named['image_start_token']}{image}{marks.named['image_end_token']}"
+    if config.model_type == "pp_chart2table":  # its template writes one for each feature, which its processor does not
+        image = image * 4
     audio = marks.named.get("audio_token") or getattr(tokenizer, "audio_token", None) or PLACEHOLDERS["audio"]
     return CHAT_TEMPLATE.replace("IMAGE", repr(image)).replace("AUDIO", repr(audio))
 

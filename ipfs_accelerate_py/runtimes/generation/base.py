@@ -10,7 +10,26 @@ import msgspec
 from ipfs_accelerate_py.results import TaskResult
 from ipfs_accelerate_py.types import Chunk
 
-__all__ = ["Answer", "Conversation", "Following", "Generator", "Prompt", "Sampling", "Ticket", "Writing", "Written"]
+__all__ = [
+    "BY_TOKEN",
+    "Answer",
+    "Conversation",
+    "Following",
+    "Generator",
+    "Prompt",
+    "Sampling",
+    "Ticket",
+    "Writing",
+    "Written",
+]
+
+
+#: What chooses token by token, which a search with beams does not: by name of `Sampling`'s field, the value without it.
+BY_TOKEN: Mapping[str, Any] = {
+    **dict.fromkeys(("constraint", "logprobs", "steer")),
+    **dict.fromkeys(("temperature", "presence_penalty", "frequency_penalty"), 0.0),
+    "logit_bias": {},
+}
 
 
 class Sampling(msgspec.Struct, kw_only=True):

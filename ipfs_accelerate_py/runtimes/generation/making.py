@@ -30,7 +30,7 @@ def make_generator(network: Network, source: Source, plan: LoadPlan | None = Non
     together) and ``prefill`` (positions of prompts read between two steps, 256).
 
     Raises:
-        RuntimeUnavailable: the engine only has a forward pass for this model.
+        RuntimeUnavailable: the engine only has a forward pass for this model, or it writes in a way of its own.
         ConfigurationError: an option is no positive number.
     """
     plan = plan or LoadPlan()
@@ -41,10 +41,17 @@ def make_generator(network: Network, source: Source, plan: LoadPlan | None = Non
         steps = cast(StepModel, own())
     else:
         model = getattr(network, "model", None)
+        # Qwen's that speak as well: the part that writes.
+        model = getattr(model, "thinker", model)
         if model is None or not hasattr(model, "generate"):
             raise RuntimeUnavailable(
                 f"model {source.name!r} cannot write on {network.engine}: it only has a forward pass there; "
                 "use runtime torch"
+            )
+        if not hasattr(model, "_supports_default_dynamic_cache"):
+            raise RuntimeUnavailable(
+                f"model {source.name!r} writes in a way of its own, not token by token: {type(model).__name__} is no "
+                "GenerationMixin of Transformers, and such are not served here"
             )
         from .probing import torch_steps
 

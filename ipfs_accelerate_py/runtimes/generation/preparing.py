@@ -44,7 +44,8 @@ def prepare(model: Any, ids: Any, features: Mapping[str, Any], cache: Any = None
         given["decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"] = ids
     if cache is not None:
         given["past_key_values"] = cache
-    generate(model)(**given, generation_config=search_config(model), custom_generate=capture)
+    begin = int(ids[0, 0]) if ids is not None else None
+    generate(model)(**given, generation_config=search_config(model, begin), custom_generate=capture)
     return found[0]
 
 
@@ -86,16 +87,21 @@ def encoder_output(hidden: Any) -> Any:
     return Output(last_hidden_state=hidden)
 
 
-def search_config(model: Any, **more: Any) -> Any:
-    """A generation config that takes over nothing that chooses tokens: no processors, no end, no length of its own."""
+def search_config(model: Any, begin: int | None = None, **more: Any) -> Any:
+    """A generation config that takes over nothing that chooses tokens: no processors, no end, no length of its own.
+
+    Args:
+        begin: what a decoder's prompt begins with. Transformers puts its own start before any other, so where the
+            checkpoint has none this is it.
+    """
     kind = require("transformers").GenerationConfig
     made = kind(max_new_tokens=1, do_sample=False, num_beams=1, **more)
     ours = model.generation_config
     for name in _IDS:
         setattr(made, name, getattr(ours, name, None))
     if made.decoder_start_token_id is None and made.bos_token_id is None:
-        # For what is tried before there is a prompt; with a prompt it begins with that.
-        made.decoder_start_token_id = made.pad_token_id or 0
+        # The padding for what is tried before there is a prompt.
+        made.decoder_start_token_id = begin if begin is not None else made.pad_token_id or 0
     if made.pad_token_id is None:
         eos = made.eos_token_id[0] if isinstance(made.eos_token_id, list) and made.eos_token_id else made.eos_token_id
         made.pad_token_id = eos if isinstance(eos, int) else 0

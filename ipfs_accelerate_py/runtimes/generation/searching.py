@@ -8,7 +8,7 @@ from typing import Any
 from ipfs_accelerate_py.errors import InvalidRequest
 from ipfs_accelerate_py.runtimes.extras import require
 
-from .base import Prompt, Sampling
+from .base import BY_TOKEN, Prompt, Sampling
 from .preparing import feature_tensors, generate
 
 __all__ = ["beam_search"]
@@ -20,7 +20,7 @@ def beam_search(model: Any, prompt: Prompt, sampling: Sampling, limit: int) -> t
     Raises:
         InvalidRequest: options that choose token by token, which a search does not.
     """
-    for name, off in (("temperature", 0.0), ("constraint", None), ("logprobs", None), ("steer", None)):
+    for name, off in BY_TOKEN.items():
         if getattr(sampling, name) != off:
             raise InvalidRequest(f"{name} cannot be used with beams", status=400, param=name)
     torch = require("torch")

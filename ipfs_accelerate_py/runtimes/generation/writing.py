@@ -10,7 +10,7 @@ from ipfs_accelerate_py.results import TaskResult, Text
 from ipfs_accelerate_py.runtimes.engines.base import LoadPlan, Source
 from ipfs_accelerate_py.runtimes.processing.base import Context
 
-from .base import Answer, Prompt, Sampling
+from .base import BY_TOKEN, Answer, Prompt, Sampling
 from .making import generation_config, load_tokenizer
 from .options import RENAMED, read_options
 
@@ -54,11 +54,15 @@ class _TextWriting:
             raise InvalidRequest("n: this task gives one answer to an input", status=400, param="n")
         found = made.sampling
         found.beams = _whole("beams", beams) if beams is not None else int(settings.num_beams or 1)
-        if found.beams > 1 and (found.temperature > 0 or found.constraint is not None or found.logprobs is not None):
+        if found.beams > 1 and (against := [name for name, off in BY_TOKEN.items() if getattr(found, name) != off]):
             # The checkpoint's own beams give way to what a call asks for; the call's own do not.
             if beams is not None:
-                raise InvalidRequest("beams cannot be used with temperature or a form", status=400, param="beams")
+                raise InvalidRequest(f"beams cannot be used with {against[0]}", status=400, param="beams")
             found.beams = 1
+        if found.beams == 1:
+            # Marian's padding, which its decoder would else write (a search has the checkpoint's rules of itself).
+            never = [each[0] for each in settings.bad_words_ids or () if len(each) == 1]
+            found.logit_bias = {**dict.fromkeys(never, float("-inf")), **found.logit_bias}
         return found
 
     def _tokens(self) -> int:

@@ -41,11 +41,13 @@ def sentences(labels: Sequence[str], given: Any, options: Mapping[str, Any], def
 def encode(tokenizer: Any, texts: Sequence[str], config: Any, takes: Any, lock: Any) -> dict[str, Any]:
     """Arrays of texts, padded as the model was trained: to the full length where it has no mask for padding.
 
-    SigLIP's text tower was trained on 64 positions, all of them read (https://huggingface.co/docs/transformers/model_doc/siglip).
+    SigLIP's text tower was trained on 64 positions, all of them read (https://huggingface.co/docs/transformers/model_doc/siglip),
+    VideoPrism's on as many.
     """
     settings: dict[str, Any] = {"padding": True, "truncation": True}
     longest = getattr(getattr(config, "text_config", None), "max_position_embeddings", None)
-    if "siglip" in getattr(config, "model_type", ""):
+    kind = getattr(config, "model_type", "")
+    if "siglip" in kind or kind == "videoprism":
         settings.update(padding="max_length", max_length=min(64, longest or 64))
     elif longest and tokenizer.model_max_length > longest:
         settings["max_length"] = longest

@@ -20,6 +20,8 @@ class DepthEstimation(ImageTask):
 
     def join(self, rows: Sequence[Mapping[str, Any]], pieces: Sequence[Piece], options: Mapping[str, Any]) -> DepthMap:
         outputs, size = as_outputs(rows[0]), pieces[0].note
+        if not hasattr(outputs, "field_of_view"):
+            outputs.field_of_view = None  # of DepthPro without the part that measures it; its processor asks for it
         if hasattr(self.images, "post_process_depth_estimation"):
             # Its second parameter is the size to make, or (ZoeDepth) the size that the image had: the same here.
             depth = self.images.post_process_depth_estimation(outputs, [size])[0]["predicted_depth"]

@@ -21,7 +21,9 @@ class ImageClassification(ImageTask):
     where it is not given)."""
 
     def join(self, rows: Sequence[Mapping[str, Any]], pieces: Sequence[Piece], options: Mapping[str, Any]) -> Labels:
-        return label_scores(rows[0]["logits"], self.config, options)
+        # PaddlePaddle's classifiers give their logits by this name.
+        logits = rows[0]["logits"] if "logits" in rows[0] else rows[0]["last_hidden_state"]
+        return label_scores(logits, self.config, options)
 
 
 def label_scores(logits: Any, config: Any, options: Mapping[str, Any]) -> Labels:

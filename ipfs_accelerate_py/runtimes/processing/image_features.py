@@ -20,11 +20,31 @@ __all__ = ["ImageFeatures", "ImageToImage", "MaskedImage"]
 
 #: Outputs that are an image's features, as Transformers' models name them.
 _FEATURES = ("last_hidden_state", "pooler_output", "image_embeds")
+#: Types that put the patches of all images of a batch into one row, so that nothing says whose a feature is.
+_IN_A_ROW = frozenset({"pixtral"})
 
 
 class ImageFeatures(ImageTask):
-    """No options. ``last_hidden_state`` and ``pooler_output``; of a model of images and texts ``image_embeds``; of a
-    backbone ``feature_maps.0`` and so on. Without the batch's axis."""
+    """``last_hidden_state`` and ``pooler_output``; of a model of images and texts ``image_embeds``; of a backbone
+    ``feature_maps.0`` and so on. Without the batch's axis.
+
+    Options: of a model that hides patches of what it sees (ViT-MAE), ``seed`` (0) of which those are; none of others.
+    """
+
+    def split(self, given: Any, options: Mapping[str, Any]) -> list[Piece]:
+        (piece,) = super().split(given, options)
+        if self.context.inputs is not None and "noise" in self.context.inputs:
+            piece.features["noise"] = self._noise(piece.features["pixel_values"], whole(options, "seed", 0))
+        if self.config.model_type in _IN_A_ROW:
+            piece.group = object()
+        return [piece]
+
+    def _noise(self, pixels: Any, seed: int) -> Any:
+        """A number for each patch; those with the highest are hidden. Not drawn by the network, which would answer the
+        same image otherwise each time."""
+        patch = self.config.patch_size
+        count = (pixels.shape[-2] // patch) * (pixels.shape[-1] // patch)
+        return require("numpy").random.default_rng(seed).random(count).astype("float32")
 
     def collate(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         batch = stacked(pieces)

@@ -11,7 +11,7 @@ from ipfs_accelerate_py.runtimes.extras import require
 
 from .base import Context, Piece
 from .options import choice, number
-from .pictures import picture, refuse
+from .pictures import picture, refused
 from .processors import processor
 from .vision import ImageTask, as_outputs, label_of, whole_mask
 
@@ -50,7 +50,7 @@ class ImageSegmentation(ImageTask):
         try:
             made = make(images=[image], return_tensors="np", **settings)
         except Exception as exc:
-            raise refuse(f"input: the model's image processor refuses this image: {exc}", "input") from exc
+            raise refused("image processor", "this image", exc) from exc
         windows = made["pixel_values"].shape[0]
         note = {"size": (image.height, image.width), "patch_offsets": made.get("patch_offsets")}
         np = require("numpy")

@@ -43,7 +43,9 @@ class ImageTextToText:
     def asked(self, text: str, pictures: list[Any], options: Mapping[str, Any]) -> Prompt:
         """A text and its images, by the model's own form of a question."""
         sight = self.sight
-        if sight.template is not None and sight.mark not in (text or "\0"):
+        # Without a mark of its own, only a template that was made for images (the processor's) says where one goes.
+        own = getattr(sight.processor, "chat_template", None) is not None
+        if sight.template is not None and (sight.mark not in text if sight.mark else own):
             parts = [*({"type": "image", "image": each} for each in pictures), {"type": "text", "text": text}]
             return sight.prompt([{"role": "user", "content": parts}], options)
         if sight.mark and pictures and sight.mark not in text:

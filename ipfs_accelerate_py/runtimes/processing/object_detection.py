@@ -13,7 +13,7 @@ from ipfs_accelerate_py.runtimes.extras import require
 from .base import Context, Piece
 from .candidates import candidate_labels
 from .options import number, whole
-from .pictures import picture, refuse
+from .pictures import picture, refused
 from .processors import processor
 from .vision import ImageTask, as_outputs, label_of
 
@@ -60,7 +60,7 @@ class ZeroShotDetection(ImageTask):
             with self.lock:
                 made = self.processor(images=image, text=[labels], return_tensors="np", padding=True, truncation=True)
         except Exception as exc:
-            raise refuse(f"input: the model's processor refuses this image with these labels: {exc}", "input") from exc
+            raise refused("processor", "this image with these labels", exc) from exc
         np = require("numpy")
         features = {name: np.asarray(value) for name, value in made.items() if self.takes(name)}
         return [self.piece(features, (labels, (image.height, image.width)), also=tuple(labels))]
@@ -89,7 +89,15 @@ class ZeroShotDetection(ImageTask):
 def boxes(names: Sequence[str], found: Mapping[str, Any], options: Mapping[str, Any]) -> Boxes:
     """Boxes by score, the likeliest first."""
     scores = [float(each) for each in found["scores"]]
-    corners = [[float(value) for value in each] for each in found["boxes"]]
+    corners = [_corners(each) for each in found["boxes"]]
     order = sorted(range(len(scores)), key=lambda at: -scores[at])
     top = whole(options, "top_k", len(order) or 1, low=1)
     return Boxes(boxes=[Box(names[at], scores[at], *corners[at]) for at in order[:top]])
+
+
+def _corners(box: Any) -> list[float]:
+    """Left, top, right and bottom: of four numbers those, of points around a line of text the rectangle around them."""
+    if getattr(box, "ndim", 1) == 1:
+        return [float(value) for value in box]
+    xs, ys = ([float(point[axis]) for point in box] for axis in (0, 1))
+    return [min(xs), min(ys), max(xs), max(ys)]

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ipfs_accelerate_py.errors import InvalidRequest
-from ipfs_accelerate_py.runtimes.extras import require
+from ipfs_accelerate_py.errors import AccelerateError, InvalidRequest
+from ipfs_accelerate_py.runtimes.extras import lacks, require
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "picture", "raw_bytes", "refuse"]
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "picture", "raw_bytes", "refuse", "refused"]
 
 #: File formats that are read. Others are refused before their decoder sees a byte.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -31,6 +31,14 @@ _HOW = "give the file's bytes, base64 or a data: URL, an array, or a Pillow imag
 def refuse(message: str, param: str) -> InvalidRequest:
     """The error for an input that cannot be used."""
     return InvalidRequest(message, status=400, param=param)
+
+
+def refused(who: str, what: str, exc: Exception) -> AccelerateError:
+    """The error for an input that something of the model's (``who``) does not make arrays of. What it finds wrong with
+    a picture (too narrow to resize, ...) is the picture's fault; that it lacks a package is not."""
+    if isinstance(exc, ImportError):
+        return lacks(f"the model's {who}", exc)
+    return refuse(f"input: the model's {who} refuses {what}: {exc}", "input")
 
 
 def picture(given: Any, param: str = "input") -> Any:

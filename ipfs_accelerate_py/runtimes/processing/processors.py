@@ -12,9 +12,9 @@ import json
 from functools import cache
 from typing import Any
 
-from ipfs_accelerate_py.errors import RuntimeUnavailable, UnsupportedOperation
+from ipfs_accelerate_py.errors import AccelerateError, RuntimeUnavailable, UnsupportedOperation
 from ipfs_accelerate_py.runtimes.engines.loading import quiet
-from ipfs_accelerate_py.runtimes.extras import require
+from ipfs_accelerate_py.runtimes.extras import lacks, require
 
 from .base import Context
 from .borrowed import borrowed
@@ -48,6 +48,10 @@ def image_processor(context: Context) -> Any:
 
 #: Those whose Pillow class calls torchvision all the same, or tensors' functions of arrays (Transformers 5.23).
 _UNFINISHED = ("FuyuImageProcessor", "ZoeDepthImageProcessor")
+
+
+#: Processors that make tensors alone: asked for arrays they fail.
+_TENSORS = ("IdeficsProcessor",)
 
 
 def _for_tensors(context: Context) -> str | None:
@@ -132,6 +136,8 @@ def processor(context: Context) -> Any:
             parts = kind.get_attributes() if kind is not None else ()
             if "video_processor" in parts or ("image_processor" in parts and _for_tensors(context) is not None):
                 return _in_parts(kind, context)
+            if kind is not None and kind.__name__ in _TENSORS:
+                kind = _as_arrays(kind)
             found = (kind or transformers.AutoProcessor).from_pretrained(
                 str(context.path),
                 local_files_only=True,
@@ -186,7 +192,7 @@ def _in_parts(kind: Any, context: Context) -> Any:
             parts[name] = _NoVideos(context)
         elif name == "image_processor":
             parts[name] = image_processor(context)
-        elif name == "feature_extractor":
+        elif name in ("feature_extractor", "audio_processor"):
             parts[name] = transformers.AutoFeatureExtractor.from_pretrained(str(context.path), **common)
         elif name == "tokenizer":
             parts[name] = tokenizer(context)
@@ -221,9 +227,11 @@ class _NoVideos:
         )
 
 
-def _lacking(context: Context, what: str, exc: Exception) -> RuntimeUnavailable:
+def _lacking(context: Context, what: str, exc: Exception) -> AccelerateError:
     reason = str(exc)
     if "torchvision" in reason.lower():
         kind = f"the {what} of {context.path.name!r}"
         return RuntimeUnavailable(f"{kind} exists only for torchvision in Transformers, and this machine runs Pillow's")
+    if isinstance(exc, ImportError):
+        return lacks(f"the {what} of {context.path.name!r}", exc)
     return RuntimeUnavailable(f"model {context.path.name!r} has no {what} that can be loaded: {reason}")

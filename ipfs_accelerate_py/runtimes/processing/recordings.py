@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipfs_accelerate_py.errors import RuntimeUnavailable
-from ipfs_accelerate_py.runtimes.extras import require
+from ipfs_accelerate_py.runtimes.extras import lacks, require
 
 from .arrays import only, stack
 from .base import Context, Piece, Processing
@@ -31,12 +31,19 @@ _MAIN = ("input_values", "input_features")
 
 
 def feature_extractor(context: Context) -> Any:
-    """The checkpoint's feature extractor. Raises `RuntimeUnavailable` where it has none that loads."""
+    """The checkpoint's feature extractor.
+
+    Raises:
+        RuntimeUnavailable: it has none that loads.
+        MissingExtra: its own needs a package that is not installed.
+    """
     transformers = require("transformers")
     try:
         return transformers.AutoFeatureExtractor.from_pretrained(
             str(context.path), local_files_only=True, trust_remote_code=context.trust_remote_code
         )
+    except ImportError as exc:
+        raise lacks("the checkpoint's feature extractor", exc) from exc
     except Exception as exc:
         raise RuntimeUnavailable(
             f"the checkpoint has no feature extractor for recordings that loads: {str(exc).splitlines()[0]}"

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipfs_accelerate_py.errors import InvalidRequest, RuntimeUnavailable, UnsupportedOperation
+from ipfs_accelerate_py.errors import InvalidRequest, MissingExtra, RuntimeUnavailable, UnsupportedOperation
 from ipfs_accelerate_py.runtimes.extras import require
 from ipfs_accelerate_py.runtimes.generation.base import Prompt
 
 from .base import Context
-from .pictures import picture, refuse
+from .pictures import picture, refuse, refused
 from .processors import has_processor, image_processor, processor, tokenizer
 from .sight_parts import image_in, parts_of, plain
 
@@ -45,13 +45,14 @@ class Sight:
             self.images = getattr(self.processor, "image_processor", None)
             if self.tokenizer is None or self.images is None:
                 raise RuntimeUnavailable(f"model {context.path.name!r} has no processor of texts and images")
-        except RuntimeUnavailable as exc:
+        except (RuntimeUnavailable, MissingExtra) as exc:
             if has_processor(context):  # without it nothing would say where in the text an image goes
                 raise
             try:
                 self.processor, self.images, self.tokenizer = None, image_processor(context), tokenizer(context)
             except RuntimeUnavailable:
                 raise exc from None
+        self._told = _generation(context)
 
     @property
     def template(self) -> str | None:
@@ -151,7 +152,7 @@ class Sight:
         except (InvalidRequest, UnsupportedOperation):
             raise
         except Exception as exc:
-            raise refuse(f"input: the model's processor refuses this text with these images: {exc}", "input") from exc
+            raise refused("processor", "this text with these images", exc) from exc
         return self._prompt(made)
 
     def _made(self, text: str, pictures: list[Any], special: bool) -> dict[str, Any]:
@@ -216,6 +217,7 @@ class Sight:
         text = self.config.get_text_config(decoder=True)
         generation = getattr(self.config, "decoder", None)
         for holder, name in (
+            (self._told, "decoder_start_token_id"),
             (self.config, "decoder_start_token_id"),
             (generation, "decoder_start_token_id"),
             (text, "decoder_start_token_id"),
@@ -233,6 +235,19 @@ class Sight:
         """Whether a text that a template wrote has the tokenizer's first token already."""
         first = self.tokenizer.bos_token
         return first is not None and text.startswith(first)
+
+
+def _generation(context: Context) -> Any:
+    """The checkpoint's settings of what it writes; None where it has none in a file of their own."""
+    transformers = require("transformers")
+    if not (context.path / "generation_config.json").is_file():
+        return None
+    try:
+        return transformers.GenerationConfig.from_pretrained(str(context.path), local_files_only=True)
+    except Exception as exc:  # a file of others, read by code of others
+        raise RuntimeUnavailable(
+            f"model {context.path.name!r} has an unreadable generation_config.json: {exc}"
+        ) from exc
 
 
 def pictures_of(given: Any) -> list[Any]:

@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipfs_accelerate_py.errors import RuntimeUnavailable, UnsupportedOperation
-from ipfs_accelerate_py.runtimes.extras import require
+from ipfs_accelerate_py.errors import RuntimeUnavailable
+from ipfs_accelerate_py.runtimes.extras import lacks, require
 
 from .base import Context
 from .options import bad_option
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["SpeechPrompts", "speech_prompts"]
-
-#: Types under Transformers' speech-to-text class that cannot be served as such, and why.
-REFUSED: Mapping[str, str] = {
-    "dia": "it speaks: its tokens are of sound",
-    "kyutai_speech_to_text": "it hears and writes in step, frame by frame, which its own generate alone does",
-    "pop2piano": "it writes notes, not words",
-    "vibevoice": "it speaks: its answer is sound",
-    "voxtral_realtime": "it hears and writes in step, frame by frame, which its own generate alone does",
-}
 
 # What a language model that hears is asked, where its processor has no request of its own.
 _ASK = "can you transcribe the speech into a written format?"
@@ -59,12 +50,10 @@ def speech_prompts(context: Context, generation: Any) -> SpeechPrompts:
     """The manner of a checkpoint.
 
     Raises:
-        UnsupportedOperation: its type writes no text, or not in this way.
         RuntimeUnavailable: it lacks a processor.
+        MissingExtra: its processor needs a package that is not installed.
     """
     kind = str(context.config.model_type)
-    if kind in REFUSED:
-        raise UnsupportedOperation(f"models of type {kind!r} are not served for speech recognition: {REFUSED[kind]}")
     if context.config.is_encoder_decoder and kind not in ("canary", "cohere_asr"):
         return _Plain(context, generation)
     return _Requested(context, generation)
@@ -138,6 +127,8 @@ class _Requested:
             self.processor = transformers.AutoProcessor.from_pretrained(
                 str(context.path), local_files_only=True, trust_remote_code=context.trust_remote_code
             )
+        except ImportError as exc:
+            raise lacks("the checkpoint's processor", exc) from exc
         except Exception as exc:
             raise RuntimeUnavailable(f"the checkpoint has no processor that loads: {str(exc).splitlines()[0]}") from exc
         found: list[Any] = [getattr(self.processor, name, None) for name in ("feature_extractor", "audio_processor")]
@@ -166,7 +157,7 @@ class _Requested:
             else:
                 made = self.processor(self._asked(prompt), audio=samples, return_tensors="pt")
         except ImportError as exc:
-            raise RuntimeUnavailable(f"the checkpoint's processor needs a package that is missing: {exc}") from exc
+            raise lacks("the checkpoint's processor", exc) from exc
         except (ValueError, TypeError) as exc:
             raise RuntimeUnavailable(f"the checkpoint's processor makes no request of a recording: {exc}") from exc
         arrays = {name: value.numpy() for name, value in made.items() if hasattr(value, "numpy")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipfs_accelerate_py.errors import RuntimeUnavailable, UnsupportedOperation
+from ipfs_accelerate_py.errors import RuntimeUnavailable
 from ipfs_accelerate_py.results import Audio
 from ipfs_accelerate_py.runtimes.extras import require
 
@@ -20,11 +20,6 @@ from .voices import find_vocoder, find_voice, sampling_rate
 
 __all__ = ["TextToAudio"]
 
-#: Types that Transformers lists here but that need more than a text, and what.
-REFUSED: Mapping[str, str] = {
-    "qwen2_5_omni": "its speech is that of a conversation, which chat serves as text alone here",
-    "qwen3_omni_moe": "its speech is that of a conversation, which chat serves as text alone here",
-}
 # Types whose generate passes its arguments on to models inside, which have settings of their own.
 _INNER = frozenset(("bark", "seamless_m4t", "seamless_m4t_v2"))
 # Where outputs have their waveform, by name, in order.
@@ -46,8 +41,6 @@ class TextToAudio(Processing):
         self.context = context
         self.config = context.config
         self._kind = str(self.config.model_type)
-        if self._kind in REFUSED:
-            raise UnsupportedOperation(f"models of type {self._kind!r} do not speak here: {REFUSED[self._kind]}")
         self._reader = _reader(context)
         spectral = context.auto == "AutoModelForTextToSpectrogram"
         self._vocoder: Any = find_vocoder(context) if spectral else None

@@ -10,10 +10,11 @@ from ipfs_accelerate_py.results import Labels
 
 from .base import Context, Piece
 from .candidates import candidate_labels, encode, ranked, run_together, sentences, shared_text
+from .film_processors import film_processor
 from .image_classification import label_scores
 from .options import flag, whole
-from .pictures import refuse
-from .processors import tokenizer
+from .pictures import refused
+from .processors import image_processor, tokenizer
 from .videos import frames
 from .vision import ImageTask
 
@@ -31,7 +32,11 @@ class VideoClassification(ImageTask):
     """
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context)
+        self.context = context
+        self.config = context.config
+        self.films = film_processor(context)
+        if self.films is None:  # most of these models read frames as others read images
+            self.images = image_processor(context)
         self.compares = context.inputs is not None and "input_ids" in context.inputs
         self.tokenizer = tokenizer(context) if self.compares else None
         self.lock = threading.Lock()
@@ -53,17 +58,25 @@ class VideoClassification(ImageTask):
 
     def clip(self, shown: list[Any]) -> dict[str, Any]:
         """Arrays of a clip's frames: frames x channels x height x width."""
+        name = "pixel_values_videos" if self.takes("pixel_values_videos") else "pixel_values"
         try:
+            if self.films is not None:
+                return {name: self.films(shown)[self.films.name][0]}
             made = self.images(shown, return_tensors="np")["pixel_values"]
         except Exception as exc:
-            raise refuse(f"input: the model's image processor refuses these frames: {exc}", "input") from exc
+            kind = "image" if self.films is None else "video"
+            raise refused(f"{kind} processor", "these frames", exc) from exc
         # Processors of videos have an axis of videos before that of frames; those of images do not.
-        return {"pixel_values": made[0] if made.ndim == 5 else made}
+        return {name: made[0] if made.ndim == 5 else made}
 
     def collate(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         return shared_text(pieces)
 
     def rows(self, outputs: Mapping[str, Any], pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+        if self.config.model_type == "videoprism":
+            # Its own scores are a softmax over the films of a batch: 1 for each of one film's texts.
+            likeness = outputs["video_embeds"] @ outputs["text_embeds"].T
+            return [{"logits": each} for each in likeness]
         return run_together(pieces, outputs, "logits_per_video", "logits_per_image", "logits")
 
     def join(self, rows: Sequence[Mapping[str, Any]], pieces: Sequence[Piece], options: Mapping[str, Any]) -> Labels:

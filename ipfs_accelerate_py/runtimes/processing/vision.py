@@ -11,7 +11,7 @@ from ipfs_accelerate_py.results import Tensor
 from ipfs_accelerate_py.runtimes.extras import require
 
 from .base import Context, Piece, Processing
-from .pictures import picture, refuse
+from .pictures import picture, refused
 from .processors import image_processor
 
 __all__ = ["ImageTask", "as_outputs", "label_of", "stacked", "whole_mask"]
@@ -37,8 +37,7 @@ class ImageTask(Processing):
         except InvalidRequest:
             raise
         except Exception as exc:
-            # What a processor finds wrong with a picture (too narrow to resize, ...) is the picture's fault.
-            raise refuse(f"input: the model's image processor refuses this image: {exc}", "input") from exc
+            raise refused("image processor", "this image", exc) from exc
         return {name: value[0] for name, value in made.items() if self.takes(name) and hasattr(value, "shape")}
 
     def takes(self, name: str) -> bool:

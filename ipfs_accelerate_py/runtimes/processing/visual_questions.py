@@ -15,7 +15,7 @@ from .base import Context, Piece
 from .candidates import among
 from .document_questions import DocumentQuestions
 from .options import choice, whole
-from .pictures import picture, refuse
+from .pictures import picture, refuse, refused
 from .processors import processor
 from .vision import ImageTask
 
@@ -43,7 +43,7 @@ class VisualQuestions(ImageTask):
             with self.lock:
                 made = self.processor(images=image, text=question, return_tensors="np")
         except Exception as exc:
-            raise refuse(f"input: the model's processor refuses this image and question: {exc}", "input") from exc
+            raise refused("processor", "this image and question", exc) from exc
         longest = getattr(self.config, "max_position_embeddings", None)
         if longest and made["input_ids"].shape[1] > longest:
             raise refuse(f"question has {made['input_ids'].shape[1]} tokens; the model reads {longest}", "question")

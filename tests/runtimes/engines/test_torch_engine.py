@@ -11,6 +11,7 @@ import pytest
 from ipfs_accelerate_py.errors import ConfigurationError, MemoryExhausted, RuntimeUnavailable
 from ipfs_accelerate_py.runtimes import devices
 from ipfs_accelerate_py.runtimes.engines.base import LoadPlan, Source
+from ipfs_accelerate_py.runtimes.engines.loading import load_model
 from ipfs_accelerate_py.runtimes.engines.torch_engine import TorchEngine
 from ipfs_accelerate_py.runtimes.families.catalog import open_source
 from ipfs_accelerate_py.runtimes.families.tasks import TaskSpec
@@ -18,7 +19,7 @@ from ipfs_accelerate_py.runtimes.families.tiny import write_tiny
 
 Loaded = tuple[Source, TaskSpec]
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
 IDS = np.array([[5, 6, 7, 8], [9, 10, 11, 12]])
 BATCH = {"input_ids": IDS, "attention_mask": np.ones_like(IDS)}
@@ -126,3 +127,16 @@ def test_what_it_does_not_do_is_said(llama: Loaded, tmp_path: Path) -> None:
         engine.load(source, task, LoadPlan(precision="int4"))
     with pytest.raises(ConfigurationError, match="toaster"):
         engine.load(source, task, LoadPlan(device="toaster"))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "auto", "after"),
+    [("jev", "AutoModelForDecision", "decision_config"), ("qwen2_5_omni", "AutoModelForMultimodalLM", "speaker_map")],
+)
+def test_a_class_that_loads_more_after_its_weights_is_loaded(
+    model_type: str, auto: str, after: str, tmp_path: Path
+) -> None:
+    """Transformers' takes the pair of model and report for the model, where a report is asked for."""
+    folder = write_tiny(model_type, tmp_path, auto=auto)
+    source = Source("tiny", folder, transformers.AutoConfig.from_pretrained(str(folder)), auto)
+    assert getattr(load_model(source, "float32"), after) is not None

@@ -42,6 +42,34 @@ def test_a_type_has_the_task_it_was_made_for(model_type: str, task: str) -> None
         assert family_of(model_type).tasks[0] == task
 
 
+@pytest.mark.parametrize("model_type", ["encodec", "decision_transformer", "clvp", "pe_video_encoder", "regnet"])
+def test_a_network_that_takes_no_text_makes_no_vectors_of_texts(model_type: str) -> None:
+    """Transformers says "text" of every class that does not say itself what it takes."""
+    assert not {"sentence-similarity", "feature-extraction"} & set(family_of(model_type).tasks)
+
+
+def test_a_bare_network_of_pictures_is_known_by_its_argument() -> None:
+    assert family_of("radio").tasks == ("image-feature-extraction",)
+    assert "image-feature-extraction" in family_of("regnet").tasks
+
+
+@pytest.mark.parametrize(
+    ("model_type", "task", "reason"),
+    [
+        ("pop2piano", "automatic-speech-recognition", "it writes notes, not words"),
+        ("qwen2_5_omni", "text-to-audio", "its speech is that of a conversation"),
+        ("instructblipvideo", "image-text-to-text", "it reads films"),
+    ],
+)
+def test_what_tables_say_of_a_type_and_is_not_done_is_told_before_anything_is_loaded(
+    model_type: str, task: str, reason: str
+) -> None:
+    family = family_of(model_type)
+    assert task not in family.tasks
+    with pytest.raises(UnsupportedOperation, match=f"does not do '{task}' \\({reason}"):
+        family.auto(task)
+
+
 def test_every_listed_type_is_known_or_gone() -> None:
     known = set(known_types())
     lost = [name for name in listed_types() if name not in known]
@@ -94,3 +122,11 @@ def test_a_gguf_file_is_a_text_generator(tmp_path: Path) -> None:
     source, task = open_source("it", tmp_path / "model.gguf")
     assert source.config is None
     assert task.name == "text-generation"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "tasks"),
+    [("videoprism", ("video-classification",)), ("videomt", ()), ("sam3_video", ()), ("seggpt", ())],
+)
+def test_what_takes_films_or_a_prompt_is_not_asked_with_one_image(model_type: str, tasks: tuple[str, ...]) -> None:
+    assert family_of(model_type).tasks == tasks

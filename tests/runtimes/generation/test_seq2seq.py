@@ -73,6 +73,21 @@ def test_a_decoder_may_begin_with_more_than_its_start() -> None:
         assert told.ids == wanted
 
 
+def test_where_a_checkpoint_has_no_start_an_answer_begins_as_its_prompt_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transformers puts the start that it is told before any other first token."""
+    import torch
+
+    from ipfs_accelerate_py.runtimes.generation.preparing import prepare
+
+    model = models.model("t5")
+    given = {"input_ids": torch.tensor([[120, 130]])}
+    for name in ("decoder_start_token_id", "bos_token_id"):
+        monkeypatch.setattr(model.generation_config, name, None)
+    with torch.inference_mode():
+        assert prepare(model, torch.tensor([[7, 9]]), given)[1].tolist() == [[7, 9]]
+        assert prepare(model, None, given)[1].tolist() == [[model.generation_config.pad_token_id]]
+
+
 def test_nothing_for_its_encoder() -> None:
     with pytest.raises(InvalidRequest, match="encoder"):
         models.ask(models.batcher("t5"), [100], Sampling())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 
-from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest
+from ipfs_accelerate_py.errors import ConfigurationError, InvalidRequest, RuntimeUnavailable
 from ipfs_accelerate_py.results import Text
 from ipfs_accelerate_py.runtimes.engines.base import LoadPlan, Source
 from ipfs_accelerate_py.runtimes.generation.base import Answer, Prompt
@@ -53,6 +54,8 @@ def test_a_continuation_is_told_with_its_beginning_where_asked(tmp_path: Path) -
         ({"n": 2}, "n"),
         ({"num_beams": 0}, "beams"),
         ({"num_beams": 2, "temperature": 1.0}, "beams"),
+        ({"num_beams": 2, "logit_bias": {7: 1.0}}, "beams"),
+        ({"num_beams": 2, "presence_penalty": 0.5}, "beams"),
         ({"wrong": 1}, "wrong"),
     ):
         with pytest.raises(InvalidRequest) as caught:
@@ -61,6 +64,19 @@ def test_a_continuation_is_told_with_its_beginning_where_asked(tmp_path: Path) -
     for bad in (3, None, ["x"]):
         with pytest.raises(InvalidRequest, match="the input is a text"):
             work.prompts(bad, {})
+
+
+def test_tokens_that_a_checkpoint_never_writes_are_not_written_without_its_search_either(tmp_path: Path) -> None:
+    """Marian's padding has a likelihood like any token's."""
+    work = Translation(context("t5", tmp_path, "AutoModelForSeq2SeqLM"))
+    work.settings.bad_words_ids = [[work.settings.pad_token_id], [5, 6]]
+    never = {work.settings.pad_token_id: float("-inf")}
+    assert work.prompts("x", {"num_beams": 1})[0][1].logit_bias == never
+    assert work.prompts("x", {"num_beams": 1, "logit_bias": {7: 2.0}})[0][1].logit_bias == {**never, 7: 2.0}
+    assert work.prompts("x", {"num_beams": 2})[0][1].logit_bias == {}  # the search knows by itself
+    work.settings.num_beams = 4  # the checkpoint's own give way to what a call asks for
+    assert work.prompts("x", {})[0][1].beams == 4
+    assert work.prompts("x", {"logit_bias": {7: 2.0}})[0][1].beams == 1
 
 
 def test_prefixes_of_summaries_and_translations(tmp_path: Path) -> None:
@@ -101,6 +117,16 @@ def test_options_that_are_no_numbers(options: dict[str, Any], tmp_path: Path) ->
     source = Source("tiny", tmp_path, models.model("gpt2").config, "AutoModelForCausalLM")
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         make_generator(Loaded(), source, LoadPlan(options=options))  # type: ignore[arg-type]
+
+
+def test_a_class_that_writes_in_a_way_of_its_own_is_refused(tmp_path: Path) -> None:
+    class Diffusing:
+        engine = "torch"
+        model = SimpleNamespace(generate=print)
+
+    source = Source("tiny", tmp_path, models.model("gpt2").config, "AutoModelForCausalLM")
+    with pytest.raises(RuntimeUnavailable, match="'tiny' writes in a way of its own"):
+        make_generator(Diffusing(), source, LoadPlan())  # type: ignore[arg-type]
 
 
 def test_options_of_a_generator(tmp_path: Path) -> None:
@@ -174,3 +200,12 @@ def test_a_tasks_options_for_an_engine_that_only_completes() -> None:
     for name in ("num_beams", "return_full_text"):
         with pytest.raises(InvalidRequest):
             as_completion({name: 2}, 256)
+
+
+def test_of_a_class_that_speaks_as_well_the_part_that_writes_is_asked(tmp_path: Path) -> None:
+    class Speaking:
+        engine = "torch"
+        model = SimpleNamespace(generate=print, thinker=models.model("gpt2"))
+
+    source = Source("tiny", tmp_path, models.model("gpt2").config, "AutoModelForMultimodalLM")
+    make_generator(Speaking(), source, LoadPlan()).close()  # type: ignore[arg-type]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 
-from ipfs_accelerate_py.errors import InvalidRequest, RuntimeUnavailable
+from ipfs_accelerate_py.errors import InvalidRequest, MissingExtra, RuntimeUnavailable
 from ipfs_accelerate_py.results import Features, Labels, Transcript, Vector
 from ipfs_accelerate_py.runtimes.families.tiny import write_tiny
+from ipfs_accelerate_py.runtimes.processing.base import Context
+from ipfs_accelerate_py.runtimes.processing.recordings import feature_extractor
+from ipfs_accelerate_py.runtimes.processing.speech_prompts import _Requested
 from ipfs_accelerate_py.runtimes.processing.speech_times import segments_of
 
 from .small import Served, bert, gap, tone, wordpiece
@@ -136,3 +140,18 @@ def test_a_checkpoint_without_a_feature_extractor_is_refused(tmp_path: Any) -> N
     wordpiece(tmp_path)
     with pytest.raises(RuntimeUnavailable, match="feature extractor"):
         Served("audio-classification", tmp_path, bert("BertModel", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"), [("AutoFeatureExtractor", feature_extractor), ("AutoProcessor", _Requested)]
+)
+def test_a_package_that_a_checkpoints_ears_need_is_named(
+    reader: str, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **named: Any) -> Any:
+        raise ImportError("It requires the torchaudio library")
+
+    monkeypatch.setattr(f"transformers.{reader}.from_pretrained", refuse)
+    context = Context(tmp_path, None)
+    with pytest.raises(MissingExtra, match="torchaudio"):
+        kind(context) if kind is feature_extractor else kind(context, None)

@@ -16,6 +16,7 @@ import torch  # noqa: E402
 
 from ipfs_accelerate_py.errors import InvalidRequest, RuntimeUnavailable, UnsupportedOperation  # noqa: E402
 from ipfs_accelerate_py.results import Text  # noqa: E402
+from ipfs_accelerate_py.runtimes.families.tiny import write_tiny  # noqa: E402
 from ipfs_accelerate_py.runtimes.generation.base import Answer, Prompt  # noqa: E402
 from ipfs_accelerate_py.runtimes.processing.base import Context  # noqa: E402
 from ipfs_accelerate_py.runtimes.processing.image_to_text import ImageTextToText, ImageToText  # noqa: E402
@@ -256,6 +257,13 @@ def test_the_task_takes_an_image_and_a_text_and_says_the_answer(tmp_path: Path) 
         task.prompts({"image": picture, "text": "a"}, {"temperature": "hot"})
 
 
+def test_a_template_that_writes_the_marks_itself_is_used_where_the_processor_has_no_mark(tmp_path: Path) -> None:
+    folder = write_tiny("pp_chart2table", tmp_path)
+    config = transformers.AutoConfig.from_pretrained(str(folder))
+    ((prompt, _),) = ImageTextToText(Context(folder, config)).prompts({"image": image(40, 30, 3), "text": "a"}, {})
+    assert prompt.ids.count(config.image_token_id) == 4
+
+
 def test_captions_begin_where_an_encoder_decoder_begins(tmp_path: Path) -> None:
     vision = transformers.ViTConfig(**VISION)
     decoder = transformers.GPT2Config(
@@ -276,6 +284,20 @@ def test_captions_begin_where_an_encoder_decoder_begins(tmp_path: Path) -> None:
             pixels, max_new_tokens=1, do_sample=False, output_logits=True, return_dict_in_generate=True
         )
     assert torch.allclose(found, expected.logits[0][0], atol=1e-5)
+
+
+def test_a_caption_begins_as_the_generation_settings_say_before_anything_else(tmp_path: Path) -> None:
+    vision = transformers.ViTConfig(**VISION)
+    decoder = transformers.GPT2Config(
+        vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=32, add_cross_attention=True, is_decoder=True,
+        bos_token_id=2, eos_token_id=3, pad_token_id=0,
+    )  # fmt: skip
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, decoder)
+    made = transformers.VisionEncoderDecoderModel(config)
+    made.generation_config.decoder_start_token_id = 5
+    where, _ = context(tmp_path, made, tokenizer(), picture_processor("ViT", size=SIZE))
+    ((prompt, _),) = ImageToText(where).prompts(image(40, 30, 3), {})
+    assert prompt.ids == [5]
 
 
 def test_captions_of_a_decoder_that_sees_begin_with_its_first_token(tmp_path: Path) -> None:
@@ -322,3 +344,13 @@ def test_without_any_processor_the_reason_is_said(tmp_path: Path) -> None:
     where, _ = context(tmp_path, transformers.GitForCausalLM(config))
     with pytest.raises(RuntimeUnavailable):
         Sight(where)
+
+
+@pytest.mark.parametrize("model_type", ["idefics", "phi4_multimodal"])
+def test_processors_that_make_tensors_alone_or_hear_as_well_are_asked_too(model_type: str, tmp_path: Path) -> None:
+    config = transformers.AutoConfig.from_pretrained(str(write_tiny(model_type, tmp_path)))
+    sight = Sight(Context(tmp_path, config, auto="AutoModelForImageTextToText"))
+    prompt = sight.ask(f"{sight.mark} a", [image(40, 30, 3)])
+    assert len(prompt.ids) > 3
+    assert all(hasattr(each, "shape") for each in prompt.features.values())
+    assert any(name.endswith(("pixel_values", "pixel_embeds")) for name in prompt.features)

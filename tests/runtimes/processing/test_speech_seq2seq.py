@@ -15,11 +15,10 @@ import torch
 
 from ipfs_accelerate_py.errors import InvalidRequest, UnsupportedOperation
 from ipfs_accelerate_py.results import Transcript
-from ipfs_accelerate_py.runtimes.families.tiny import tiny_model, write_tiny
+from ipfs_accelerate_py.runtimes.families.tiny import write_tiny
 from ipfs_accelerate_py.runtimes.generation.base import Answer, Prompt, Sampling
 from ipfs_accelerate_py.runtimes.processing.base import Context
 from ipfs_accelerate_py.runtimes.processing.speech_merging import merge_overlapping
-from ipfs_accelerate_py.runtimes.processing.speech_prompts import speech_prompts
 from ipfs_accelerate_py.runtimes.processing.speech_seq2seq import SpeechSeq2Seq
 from ipfs_accelerate_py.runtimes.processing.whisper import Vocabulary, read_window
 
@@ -154,9 +153,3 @@ def test_overlapping_texts_meet_where_they_agree() -> None:
     assert merge_overlapping([[1, 2, 3, 4, 5], [4, 5, 6, 7]]) == [1, 2, 3, 4, 5, 6, 7]
     assert merge_overlapping([[1, 2], [3, 4]]) == [1, 2, 3, 4]
     assert merge_overlapping([]) == []
-
-
-def test_models_that_do_not_write_words_say_so(tmp_path: Path) -> None:
-    config = tiny_model("pop2piano").config
-    with pytest.raises(UnsupportedOperation, match="notes"):
-        speech_prompts(Context(tmp_path, config), None)
