@@ -13,7 +13,8 @@ from string import Template
 from typing import Any
 
 from ipfs_accelerate_py.errors import ConfigurationError, RuntimeUnavailable
-from ipfs_accelerate_py.runtimes.families.catalog import family_of, gone, known_types, own_auto
+from ipfs_accelerate_py.runtimes.families.catalog import auto_classes, family_of, gone, known_types, own_auto
+from ipfs_accelerate_py.runtimes.families.lent import image_processor_of
 from ipfs_accelerate_py.runtimes.models import mapped_models
 
 from .kinds import kind_of
@@ -32,10 +33,16 @@ __all__ = [
 ]
 
 #: Of the template: raised whenever what it writes changes, so that older modules are found.
-VERSION = 1
+VERSION = 2
 
 #: Inputs that a processor makes arrays of.
 _SENSED = ("audio", "document", "image", "image_pair", "image_point", "image_question", "image_text", "video")
+
+#: The files that settings of what makes arrays are in, of films too.
+_FILES = (
+    '("preprocessor_config.json", "processor_config.json")',
+    '("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")',
+)
 
 _HEADER = re.compile(
     r"^# ipfs-accelerate-tests: type=(?P<type>\S+) template=(?P<version>\d+) sha256=(?P<hash>\w+)\n", re.MULTILINE
@@ -107,7 +114,7 @@ def make_module(model_type: str, checkpoint: str = "") -> str:
     """
     check_type(model_type)
     family = family_of(model_type)
-    if family.tasks:
+    if family.tasks and not (family.tasks[0] == "image-feature-extraction" and not image_processor_of(model_type)):
         return render(model_type, family.tasks[0], family.auto(), checkpoint)
     return render(model_type, "", own_auto(model_type), checkpoint)
 
@@ -117,13 +124,18 @@ def render(model_type: str, task: str, auto: str, checkpoint: str = "") -> str:
     values = {
         "type": model_type,
         "task": task,
-        "auto": auto,
+        "auto": _loads(model_type, auto),
         "variable": variable_of(model_type),
         "file": file_name(model_type),
         "default": _quoted(checkpoint or mapped_models().get(model_type, "")),
     }
     body = Template(_read("network.txt")).substitute(values) if not task else _of_task(model_type, values)
     return _headed(body, model_type)
+
+
+def _loads(model_type: str, auto: str) -> str:
+    """Name of the class that loads the type's folder: AutoBackbone asks the network for a repository of that name."""
+    return auto_classes()[auto][model_type][0] if auto == "AutoBackbone" else auto
 
 
 def _of_task(model_type: str, values: dict[str, str]) -> str:
@@ -145,10 +157,11 @@ def _of_task(model_type: str, values: dict[str, str]) -> str:
         imports_plain="".join(f"import {name}\n" for name in plain),
         imports_third="from PIL import Image\n" if "Image." in used else "",
         options=_options(kind.options),
-        processor='("preprocessor_config.json", "processor_config.json")' if kind.inputs in _SENSED else "()",
+        processor=_FILES[kind.inputs == "video"] if kind.inputs in _SENSED else "()",
         inputs=inputs,
         reference=reference,
         reacts=_read("reacts.txt") if kind.reacts else "",
+        pictures=_section("references.txt", "pictures") + "\n" if values["task"] == "image-to-image" else "",
         agrees=agrees.rstrip("\n"),
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 __all__ = ["Kind", "kind_of"]
 
 _WRITTEN = {"max_tokens": 8, "temperature": 0}
+#: Encoder-decoders' checkpoints have numbers of beams of their own.
+_REWRITTEN = {**_WRITTEN, "num_beams": 1}
 _LABELS = ["a dog", "a city of books"]
 
 
@@ -46,9 +48,9 @@ def _image(task: str, options: Mapping[str, Any] | None = None) -> Kind:
 
 KINDS: Mapping[str, Kind] = {
     "text-generation": Kind("text", _WRITTEN, "tokenizer", "text-generation", reacts=False),
-    "text2text-generation": Kind("text", _WRITTEN, "tokenizer", "text2text-generation", reacts=False),
-    "summarization": Kind("text", {**_WRITTEN, "prefix": ""}, "tokenizer", "text2text-generation", reacts=False),
-    "translation": Kind("text", _WRITTEN, "tokenizer", "text2text-generation", reacts=False),
+    "text2text-generation": Kind("text", _REWRITTEN, "tokenizer", "text2text-generation", reacts=False),
+    "summarization": Kind("text", {**_REWRITTEN, "prefix": ""}, "tokenizer", "text2text-generation", reacts=False),
+    "translation": Kind("translated", _REWRITTEN, "tokenizer", "text2text-generation", reacts=False),
     "fill-mask": Kind("masked", {"top_k": 3}, "tokenizer", "fill-mask"),
     "text-classification": Kind("text", {"function_to_apply": "softmax"}, "tokenizer", "text-classification"),
     "zero-shot-classification": Kind("text", {"candidate_labels": _LABELS}, why=_WINDOWS),
@@ -71,7 +73,7 @@ KINDS: Mapping[str, Kind] = {
         "audio", {"candidate_labels": _LABELS}, "joined", "zero-shot-audio-classification"
     ),
     "text-to-audio": Kind("text", {"seed": 0, "max_tokens": 16}, why=_DRAWN),
-    "image-classification": _image("image-classification", {"top_k": 1000, "function_to_apply": "softmax"}),
+    "image-classification": _image("image-classification", {"top_k": 100_000, "function_to_apply": "softmax"}),
     "zero-shot-image-classification": Kind(
         "image", {"candidate_labels": _LABELS}, "joined_images", "zero-shot-image-classification"
     ),
@@ -88,12 +90,12 @@ KINDS: Mapping[str, Kind] = {
     "image-feature-extraction": _image("image-feature-extraction"),
     "masked-image-modeling": Kind("image", {"seed": 0}, why=_DRAWN),
     "video-classification": Kind(
-        "video", {"top_k": 1000, "function_to_apply": "softmax"}, "images", "video-classification"
+        "video", {"top_k": 100_000, "function_to_apply": "softmax"}, "images", "video-classification"
     ),
     "image-text-to-text": Kind("image_text", _WRITTEN, "joined_images", "image-text-to-text", reacts=False),
     "image-to-text": Kind("image", _WRITTEN, why=_SPECIAL, reacts=False),
     "visual-question-answering": Kind(
-        "image_question", {"top_k": 1000}, "joined_images", "visual-question-answering"
+        "image_question", {"top_k": 100_000}, "joined_images", "visual-question-answering"
     ),
     "document-question-answering": Kind("document", why=_SPECIAL),
     "time-series-forecasting": Kind("series", {}, "", "time-series-forecasting"),
@@ -102,15 +104,19 @@ KINDS: Mapping[str, Kind] = {
 #: Types whose question is another than their task's, by type: what differs.
 _VIDEO_TEXT = Kind("video", {"candidate_labels": _LABELS}, why=_SPECIAL)
 _TYPES: Mapping[str, Kind] = {
-    "xclip": _VIDEO_TEXT,
+    **dict.fromkeys(("videoprism", "xclip"), _VIDEO_TEXT),
+    **dict.fromkeys(
+        ("vjepa2", "videoprism_vision_model"),
+        Kind("video", {"top_k": 100_000, "function_to_apply": "softmax"}, "films", "film-classification"),
+    ),
+    "vit_mae": Kind("image", why=_DRAWN),
     "bros": Kind("text", why=_SPECIAL),
     **dict.fromkeys(
         ("autoformer", "informer", "time_series_transformer"), Kind("series", {"seed": 0}, why=_DRAWN)
     ),
     **dict.fromkeys(("timesfm", "timesfm2_5"), Kind("series", why=_SPECIAL)),
-    **dict.fromkeys(
-        ("eomt", "eomt_dinov3", "oneformer"), Kind("image", {"threshold": 0.0}, why=_SPECIAL)
-    ),
+    **dict.fromkeys(("eomt", "eomt_dinov3"), Kind("image", {"threshold": 0.0}, why=_SPECIAL)),
+    "oneformer": Kind("image", {"subtask": "semantic"}, why=_SPECIAL),
 }  # fmt: skip
 
 #: Types whose own processor or ``generate`` puts other marks into the text than the library does, or forbids words.
@@ -130,6 +136,8 @@ def kind_of(model_type: str, task: str, auto: str) -> Kind:
             spoken = {"language": "en"} if model_type == "whisper" else {}
             return Kind("audio", {**_WRITTEN, **spoken}, "joined", "speech-writing", reacts=False)
         return Kind("audio", _WRITTEN if auto == "AutoModelForSpeechSeq2Seq" else {}, why=_SPECIAL, reacts=False)
+    if task in ("image-text-to-text", "image-to-text") and model_type == "vision-encoder-decoder":
+        return Kind("image", _WRITTEN, "", "captioning", reacts=False)
     if task == "image-text-to-text" and model_type in _MARKING:
         return Kind("image_text", _WRITTEN, why=_SPECIAL, reacts=False)
     return KINDS[task]

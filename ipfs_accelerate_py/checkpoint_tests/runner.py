@@ -213,10 +213,17 @@ def _pytest(verdict: Verdict, question: dict[str, Any]) -> None:
 
 
 def _last(text: str) -> str:
-    """The error's own line of a report: of its last ``E`` lines the first that says something."""
-    lines = [each[1:].strip() for each in text.splitlines() if each.startswith("E ")]
-    errors = [each for each in lines if each]
-    return (errors[0] if errors else text.strip().rpartition("\n")[2])[:600]
+    """The error's own line of a report: the first that says something of its last block of ``E`` lines, since what the
+    error came of is told before it; with the next one where it only announces that."""
+    blocks: list[list[str]] = [[]]
+    for each in text.splitlines():
+        if each.startswith("E "):
+            blocks[-1].append(each[1:].strip())
+        elif blocks[-1]:
+            blocks.append([])
+    told = next((each for each in reversed(blocks) if any(each)), [text.strip().rpartition("\n")[2]])
+    said = [each for each in told if each] or [""]
+    return " ".join(said[: 2 if said[0].endswith(":") else 1])[:600]
 
 
 def _line(error: BaseException) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from ipfs_accelerate_py.errors import ConfigurationError, RuntimeUnavailable
 
@@ -86,6 +90,49 @@ def test_a_type_without_a_task_is_asked_with_arrays() -> None:
     text = make_module("mimi")
     assert "TASK" not in text.replace("TASKS", "")
     assert "fit_sampler(model)" in text
+
+
+def test_a_type_whose_task_is_not_served_is_asked_with_arrays() -> None:
+    assert "fit_sampler(model)" in make_module("pop2piano")
+
+
+def test_a_translation_is_asked_for_by_the_languages_of_the_checkpoint() -> None:
+    found: dict[str, Any] = {"__name__": "made"}
+    exec(make_module("mbart"), found)
+    for codes in (["en_XX", "de_DE"], ["eng_Latn", "deu_Latn"], ["en", "de"], []):
+        speaking = SimpleNamespace(src_lang="", get_vocab=lambda codes=codes: dict.fromkeys(["a", *codes], 1))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *a, told=speaking, **k: told)
+            wanted = dict(zip(("src_lang", "tgt_lang"), codes, strict=False))
+            assert found["languages"](Path()) == wanted
+
+
+def test_a_backbone_is_loaded_by_its_own_class() -> None:
+    """AutoBackbone would ask the network for a repository that is called as the folder."""
+    assert 'AUTO = "VitPoseBackbone"' in make_module("vitpose_backbone")
+
+
+def test_a_tower_that_nothing_makes_arrays_for_is_asked_with_arrays() -> None:
+    assert "fit_sampler(model)" in make_module("smolvlm_vision")
+    assert 'TASK = "image-feature-extraction"' in make_module("radio")
+
+
+def test_answers_are_compared_without_the_order_of_equal_scores_and_pictures_without_rounding() -> None:
+    def picture(grey: int) -> dict[str, Any]:
+        file = io.BytesIO()
+        Image.new("RGB", (4, 4), (grey, grey, grey)).save(file, format="PNG")
+        return {"image": {"data": file.getvalue()}}
+
+    found: dict[str, Any] = {"__name__": "made"}
+    exec(generating.render("swin2sr", "image-to-image", "AutoModelForImageToImage"), found)
+    gap = found["gap"]
+    one = [{"label": "a", "score": 0.3}, {"label": "b", "score": 0.300001}]
+    assert gap({"labels": one}, {"labels": one[::-1]}) < 1e-5
+    assert gap({"labels": one}, {"labels": [one[0], {"label": "c", "score": 0.3}]}) == float("inf")
+    assert gap({"points": [[1, 2, 0.5], [3, 4, 0.5]]}, {"points": [[3, 4, 0.5], [1, 2, 0.5]]}) == 0
+    assert gap({"tensors": [[1, 2], [3, 4]]}, {"tensors": [[3, 4], [1, 2]]}) > 0.1
+    assert gap(picture(100), picture(101)) == 0
+    assert gap(picture(100), picture(110)) > 0.03
 
 
 def test_a_type_that_is_gone_is_refused_with_what_became_of_it(tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ from tests.cli.conftest import Invoke, home, invoke
 
 pytest.importorskip("torch", reason="the [local] extra is not installed")
 
-from ipfs_accelerate_py.checkpoint_tests.generating import generate
+from ipfs_accelerate_py.checkpoint_tests.generating import VERSION, generate
 from ipfs_accelerate_py.checkpoint_tests.results import counts
+from ipfs_accelerate_py.checkpoint_tests.runner import _last
 from ipfs_accelerate_py.checkpoint_tests.verifying import find_modules, verify
 
 __all__ = ["home", "invoke"]
 
-TYPES = ("bert", "clip", "gpt2", "vit", "wav2vec2")
-HEADER = "# ipfs-accelerate-tests: type=bert template=1 sha256=0\n"
+TYPES = ("bert", "clip", "gpt2", "m2m_100", "vit", "wav2vec2", "whisper")
+HEADER = f"# ipfs-accelerate-tests: type=bert template={VERSION} sha256=0\n"
 
 
 def test_modules_of_different_tasks_pass_with_small_checkpoints(tmp_path: Path) -> None:
@@ -82,6 +83,23 @@ def test_what_does_not_compile_collect_or_end_fails_alone_and_without_a_checkpoi
     assert "is not on this machine" in skipped
     assert "set IPFS_ACCELERATE_CHECKPOINT_BERT to its folder or name" in skipped
     assert counts(verdicts.values()) == {"ok": 0, "failed": 4, "skipped": 1}
+
+
+def test_the_reason_of_an_error_is_its_own_and_not_what_it_came_of() -> None:
+    chained = """
+>   raise OSError("there is no file")
+E   OSError: there is no file
+
+The above exception was the direct cause of the following exception:
+>   raise RuntimeUnavailable("it cannot be loaded") from exc
+E   ipfs_accelerate_py.errors.RuntimeUnavailable: it cannot be loaded
+E     more of it
+
+loading.py:3: RuntimeUnavailable"""
+    assert _last(chained) == "ipfs_accelerate_py.errors.RuntimeUnavailable: it cannot be loaded"
+    assert _last("E   ImportError: \nE   it needs timm\nE   now") == "ImportError: it needs timm"
+    assert _last("nothing of that kind") == "nothing of that kind"
+    assert _last("") == ""
 
 
 def test_a_module_that_does_not_end_fails(tmp_path: Path) -> None:
