@@ -31,9 +31,9 @@
         bar.append(part);
       }
       const counts = OUTCOMES.map((name) => `${column.counts[name] ?? 0} ${name}`).join(" · ");
-      const tried = all - (column.counts.untested ?? 0);
+      const tried = (column.counts.ok ?? 0) + (column.counts.failed ?? 0);
       const share = tried ? `${((100 * column.alive) / tried).toFixed(1)} %` : "";
-      const note = tried ? `${counts}; ${column.alive} ran, finite, reacting` : "untested: none was tried";
+      const note = tried ? `${counts}; ${column.alive} ran, finite, reacting` : `${counts}; none was tried`;
       by("summary").append(make("article", "", make("h2", "", column.title, make("span", "", share)), bar, make("p", "", note)));
     }
     for (const [name, why] of Object.entries(data.absent))

@@ -23,7 +23,7 @@ from ipfs_accelerate_py.matrix.summaries import (
 from ipfs_accelerate_py.runtimes.families.catalog import listed_types
 from ipfs_accelerate_py.runtimes.families.gone import GONE
 from ipfs_accelerate_py.runtimes.probes.causes import FAILURES
-from ipfs_accelerate_py.runtimes.probes.results import CHECKS, OK, OUTCOMES, UNTESTED, Result
+from ipfs_accelerate_py.runtimes.probes.results import CHECKS, FAILED, OK, OUTCOMES, UNTESTED, Result
 
 __all__ = ["markdown"]
 
@@ -92,7 +92,7 @@ def _counts(
     for column in shown:
         found = counted[column]
         numbers = " | ".join(str(found[name]) for name in OUTCOMES)
-        tried = found.total() - found[UNTESTED]
+        tried = found[OK] + found[FAILED]
         share = f"{living[column]} ({100 * living[column] / tried:.1f} %)" if tried else ""
         yield f"| {column.title} | {numbers} | {share} |"
     for name, why in absent.items():

@@ -51,7 +51,7 @@ def test_counts_speed_types_and_reasons(store: Store) -> None:
     page = markdown(store, run)
     found = tables(page)
     assert found["In all"][1:] == [
-        ["torch float32", "2", "0", "1", "0", "2 (66.7 %)"],
+        ["torch float32", "2", "0", "1", "0", "2 (100.0 %)"],
         ["openvino float32", "1", "1", "0", "1", "1 (50.0 %)"],
         ["torch on cuda", "", "", "", "3", "untested: no device"],
     ]
