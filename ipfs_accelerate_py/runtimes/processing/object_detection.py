@@ -59,7 +59,7 @@ class ZeroShotDetection(ImageTask):
         try:
             with self.lock:
                 made = self.processor(images=image, text=[labels], return_tensors="np", padding=True, truncation=True)
-        except Exception as exc:
+        except Exception as exc:  # a processor raises whatever its library does
             raise refused("processor", "this image with these labels", exc) from exc
         np = require("numpy")
         features = {name: np.asarray(value) for name, value in made.items() if self.takes(name)}

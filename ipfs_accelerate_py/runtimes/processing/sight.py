@@ -120,7 +120,7 @@ class Sight:
             settings.update(continue_final_message=True, add_generation_prompt=False)
         try:
             text = self.tokenizer.apply_chat_template(told, chat_template=template, tokenize=False, **settings)
-        except Exception as exc:
+        except Exception as exc:  # a template may raise anything
             raise refuse(f"messages: the model's chat template refuses them: {exc}", "messages") from exc
         return str(text), pictures
 
@@ -151,7 +151,7 @@ class Sight:
                 made = self._made(text, list(pictures), special)
         except (InvalidRequest, UnsupportedOperation):
             raise
-        except Exception as exc:
+        except Exception as exc:  # a processor raises whatever its library does
             raise refused("processor", "this text with these images", exc) from exc
         return self._prompt(made)
 

@@ -63,7 +63,7 @@ class VideoClassification(ImageTask):
             if self.films is not None:
                 return {name: self.films(shown)[self.films.name][0]}
             made = self.images(shown, return_tensors="np")["pixel_values"]
-        except Exception as exc:
+        except Exception as exc:  # a processor raises whatever its library does
             kind = "image" if self.films is None else "video"
             raise refused(f"{kind} processor", "these frames", exc) from exc
         # Processors of videos have an axis of videos before that of frames; those of images do not.

@@ -36,7 +36,7 @@ class ImageTask(Processing):
             made = self.images(images=image, return_tensors="np", **named)
         except InvalidRequest:
             raise
-        except Exception as exc:
+        except Exception as exc:  # a processor raises whatever its library does
             raise refused("image processor", "this image", exc) from exc
         return {name: value[0] for name, value in made.items() if self.takes(name) and hasattr(value, "shape")}
 

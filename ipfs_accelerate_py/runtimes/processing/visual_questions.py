@@ -42,7 +42,7 @@ class VisualQuestions(ImageTask):
         try:
             with self.lock:
                 made = self.processor(images=image, text=question, return_tensors="np")
-        except Exception as exc:
+        except Exception as exc:  # a processor raises whatever its library does
             raise refused("processor", "this image and question", exc) from exc
         longest = getattr(self.config, "max_position_embeddings", None)
         if longest and made["input_ids"].shape[1] > longest:
