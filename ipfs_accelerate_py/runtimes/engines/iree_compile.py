@@ -6,6 +6,7 @@ https://iree.dev/guides/deployment-configurations/cpu/ ; the importer from PyTor
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +116,9 @@ def _tensors(outputs: Any) -> dict[str, Any]:
 
 
 def _first_line(exc: Exception) -> str:
-    """The first error in words: without where it is, which is a tower of calls."""
+    """The first error in words: without where it is (a tower of calls, or all that the importer knows of a node), and
+    without addresses, which are others each time."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     telling = next((line for line in lines if "error:" in line), lines[0] if lines else type(exc).__name__)
-    return telling.rpartition("error: ")[2].partition(" loc(")[0][:300]
+    words = telling.rpartition("error: ")[2].partition(" loc(")[0].partition(", {")[0]
+    return re.sub(r" at 0x[0-9a-f]+", "", words)[:300]
